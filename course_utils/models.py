@@ -1,0 +1,93 @@
+"""Pre-trained networks: where their weights come from, where to cut them, and the new head."""
+
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from urllib.error import URLError
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torchvision.models import VGG, DenseNet, ResNet, get_model_weights
+
+from .data import get_data
+from .data.samples.lite0 import efficientnet_lite0
+
+__all__ = ["AdaptiveConcatPool2d", "count_features", "cut_body", "efficientnet_lite0", "load_pretrained", "make_head"]
+
+
+def load_pretrained(arch: Callable) -> nn.Module:
+    """`arch` with its ImageNet weights: a file at hand, else torchvision's download.
+
+    Looks in $COURSE_DATA/weights and $COURSE_MIRROR/weights for ARCH.pth, or the file under torchvision's
+    own name. EfficientNet-Lite0's come with the samples. RuntimeError if there are none to be had.
+    """
+    if arch is efficientnet_lite0:
+        model, weights = arch(), torch.load(get_data("efficientnet-lite0") / "weights.pth", weights_only=True)
+        model.load_state_dict(dict(zip(model.state_dict(), weights.values(), strict=True)))
+        return model
+    source = get_model_weights(arch)["IMAGENET1K_V1"]
+    names = [f"{arch.__name__}.pth", Path(source.url).name]
+    folders = [Path(os.environ[v]) / "weights" for v in ("COURSE_DATA", "COURSE_MIRROR") if os.environ.get(v)]
+    if file := next((f / n for f in folders for n in names if (f / n).exists()), None):
+        model = arch()
+        model.load_state_dict(torch.load(file, map_location="cpu", weights_only=True))
+        return model
+    try:
+        return arch(weights=source)
+    except URLError as e:
+        where = folders[-1] if folders else "$COURSE_MIRROR/weights"
+        raise RuntimeError(f"{arch.__name__}: no weights ({e.reason}); put {names[1]} into {where}") from None
+
+
+def cut_body(model: nn.Module) -> tuple[nn.Sequential, int]:
+    """(the layers up to the last feature map, the layer that opens the second group) of a classifier.
+
+    What follows goes: pooling, classifier, auxiliary heads. The split is the videos' where they used the network.
+    """
+    layers = dict(model.named_children())
+    tail = next(i for i, n in enumerate([*layers, "fc"]) if n in ("avgpool", "classifier", "fc", "head", "heads"))
+    body = nn.Sequential(*[layers[n] for n in list(layers)[:tail] if not n.lower().startswith("aux")])
+    if len(body) == 1 and isinstance(body[0], nn.Sequential):
+        body = body[0]
+    if isinstance(model, DenseNet):
+        body.append(nn.ReLU(inplace=True))  # torchvision applies it between features and pooling
+    if isinstance(model, VGG):
+        return body, [i for i, m in enumerate(body) if isinstance(m, nn.MaxPool2d)][2]
+    return body, 6 if isinstance(model, ResNet) else len(body) // 2
+
+
+def count_features(body: nn.Module) -> int:
+    """Channels of the feature map that `body` makes of a picture; ValueError if it makes none."""
+    with torch.inference_mode():
+        out = body.eval()(torch.zeros(1, 3, 128, 128))
+    if out.ndim != 4:
+        raise ValueError(f"the body gives {tuple(out.shape)}, not a feature map to pool")
+    return out.shape[1]
+
+
+class AdaptiveConcatPool2d(nn.Module):
+    """Maximum and mean over all positions, side by side: (n, c, h, w) to (n, 2c, 1, 1)."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.cat([F.adaptive_max_pool2d(x, 1), F.adaptive_avg_pool2d(x, 1)], 1)
+
+
+def make_head(
+    sizes: Sequence[int], ps: float | Sequence[float] | None = None, last: nn.Module | None = None
+) -> nn.Sequential:
+    """Linear layers sizes[0] -> … -> sizes[-1], each behind BatchNorm and Dropout, ReLU between them, then `last`.
+
+    `ps`: one dropout for all layers or one each; if not given, 0.25, and 0.5 before the last layer.
+    """
+    n = len(sizes) - 1
+    ps = [0.25] * (n - 1) + [0.5] if ps is None else ps if isinstance(ps, Sequence) else [ps] * n
+    if len(ps) != n:
+        raise ValueError(f"{len(ps)} dropouts (ps) for {n} fully connected layers")
+    layers: list[nn.Module] = []
+    for i, p in enumerate(ps):
+        linear = nn.Linear(sizes[i], sizes[i + 1])
+        nn.init.kaiming_normal_(linear.weight)
+        nn.init.zeros_(linear.bias)
+        layers += [nn.BatchNorm1d(sizes[i]), nn.Dropout(p), linear, *[nn.ReLU()] * (i < n - 1)]
+    return nn.Sequential(*layers, *([last] if last else []))

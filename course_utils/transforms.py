@@ -1,0 +1,221 @@
+"""Pictures to network inputs: resize once, then augment and normalise whole batches on the device.
+
+Geometry is one matrix per picture. Zoom, crop, rotation and flips multiply into a single affine
+map, so that a picture is resampled once, with reflected borders, whatever the number of transforms.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torchvision.transforms.v2 import functional as TF
+
+from .core import DEVICE, to_np
+
+__all__ = ["AddPadding", "CropType", "RandomDihedral", "RandomFlip", "RandomLighting", "RandomRotate", "RandomScale"]
+__all__ += ["Transforms", "imagenet_stats", "inception_stats", "tfms_from_model", "tfms_from_stats"]
+__all__ += ["transforms_basic", "transforms_side_on", "transforms_top_down"]
+
+
+Stats = tuple[Sequence[float], Sequence[float]]  # mean and standard deviation of r, g, b in 0..1
+imagenet_stats: Stats = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+inception_stats: Stats = ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
+HALF_STATS = ("efficientnet_lite0", "inception_v3", "googlenet")
+
+
+class CropType(Enum):
+    """How a rectangle becomes a square: a random or central crop, or squashed (NO)."""
+
+    RANDOM = 1
+    CENTER = 2
+    NO = 3
+
+
+def _uniform(n: int, low: float, high: float, p: float = 1.0, neutral: float = 0.0) -> Tensor:
+    """n draws from [low, high), each replaced by `neutral` with probability 1 - p."""
+    draw = torch.empty(n).uniform_(low, high)
+    return draw if p >= 1 else torch.where(torch.rand(n) < p, draw, neutral)
+
+
+def _affine(xx: Any = 1.0, xy: Any = 0.0, yx: Any = 0.0, yy: Any = 1.0, tx: Any = 0.0, ty: Any = 0.0) -> Tensor:
+    """(n, 3, 3) maps from output to input coordinates, both in -1..1."""
+    rows = torch.broadcast_tensors(*map(torch.as_tensor, (xx, xy, tx, yx, yy, ty, 0.0, 0.0, 1.0)))
+    return torch.stack([r.float() for r in rows], -1).unflatten(-1, (3, 3))
+
+
+@dataclass
+class RandomScale:
+    """Zoom in by a factor from 1 to `max_zoom` (with probability p) and crop at a random place."""
+
+    max_zoom: float
+    p: float = 0.75
+
+    def matrix(self, n: int, sz: int) -> Tensor:
+        keep = 1 / _uniform(n, 1, self.max_zoom, self.p, neutral=1.0)
+        x, y = ((1 - keep) * _uniform(n, -1, 1) for _ in range(2))
+        return _affine(xx=keep, yy=keep, tx=x, ty=y)
+
+
+@dataclass
+class AddPadding:
+    """Reflect `pad` pixels at each border, then crop back at a random place."""
+
+    pad: int
+
+    def matrix(self, n: int, sz: int) -> Tensor:
+        x, y = torch.randint(-self.pad, self.pad + 1, (2, n)) * 2 / sz
+        return _affine(tx=x, ty=y)
+
+
+@dataclass
+class RandomRotate:
+    """Rotate by up to ±`deg` degrees with probability p."""
+
+    deg: float
+    p: float = 0.75
+
+    def matrix(self, n: int, sz: int) -> Tensor:
+        a = torch.deg2rad(_uniform(n, -self.deg, self.deg, self.p))
+        return _affine(xx=a.cos(), xy=-a.sin(), yx=a.sin(), yy=a.cos())
+
+
+@dataclass
+class RandomFlip:
+    """Mirror left and right with probability p."""
+
+    p: float = 0.5
+
+    def matrix(self, n: int, sz: int) -> Tensor:
+        return _affine(xx=torch.where(torch.rand(n) < self.p, -1.0, 1.0))
+
+
+class RandomDihedral:
+    """One of the eight symmetries of the square: quarter turns, with or without a mirror."""
+
+    def matrix(self, n: int, sz: int) -> Tensor:
+        a = torch.randint(4, (n,)) * torch.pi / 2
+        turn = _affine(xx=a.cos(), xy=-a.sin(), yx=a.sin(), yy=a.cos()).round()
+        return RandomFlip().matrix(n, sz) @ turn
+
+
+@dataclass
+class RandomLighting:
+    """Change brightness by up to ±`b` and contrast about the picture's mean by up to 1/(1±`c`)."""
+
+    b: float
+    c: float
+
+    def __call__(self, x: Tensor, top: float = 1.0) -> Tensor:
+        """Float (n, 3, h, w) with values in 0..top to the same."""
+        bright, c = _uniform(len(x), -self.b, self.b), _uniform(len(x), -self.c, self.c)
+        gain = torch.where(c < 0, 1 / (1 - c), 1 + c)
+        bright, gain = (o.to(x.device).view(-1, 1, 1, 1) for o in (bright * top, gain))
+        mean = x.mean((1, 2, 3), keepdim=True)
+        return torch.addcmul(mean * (1 - gain) + bright, x, gain).clamp_(0, top)
+
+
+transforms_basic = [RandomRotate(10), RandomLighting(0.05, 0.05)]
+transforms_side_on = [*transforms_basic, RandomFlip()]
+transforms_top_down = [*transforms_basic, RandomDihedral()]
+
+
+class Transforms:
+    """The way from a decoded picture to a normalised batch, in three steps.
+
+    `prepare` (once per picture, cacheable) resizes; `window` cuts a square; `batch` augments
+    and normalises n squares at once on the device.
+    """
+
+    def __init__(
+        self, sz: int, stats: Stats, aug: Sequence = (), crop: CropType = CropType.CENTER, side: int | None = None
+    ) -> None:
+        if sz < 1:
+            raise ValueError(f"sz must be a positive number of pixels, not {sz}")
+        self.sz, self.stats, self.crop, self.side = sz, stats, crop, side or sz
+        self.geometry = [t for t in aug if hasattr(t, "matrix")]
+        self.colour = [t for t in aug if not hasattr(t, "matrix")]
+
+    def prepare(self, picture: Any) -> Any:
+        """A picture, or tensor (…, 3, h, w), with shortest side `side`; squashed for CropType.NO."""
+        size = [self.side] * (2 if self.crop is CropType.NO else 1)
+        if self.crop is CropType.CENTER:
+            return TF.center_crop(TF.resize(picture, size, antialias=True), [self.side])
+        return TF.resize(picture, size, antialias=True)
+
+    def window(self, pictures: Sequence[Tensor]) -> Tensor:
+        """n prepared pictures of any shape to uint8 (n, 3, side, side), cut at random places."""
+        if isinstance(pictures, Tensor) and pictures.shape[2:] == (self.side, self.side):
+            return pictures
+        at = torch.rand(len(pictures)).tolist() if self.crop is CropType.RANDOM else [0.5] * len(pictures)
+        return torch.stack([self._cut(p, u) for p, u in zip(pictures, at, strict=True)])
+
+    def _cut(self, p: Tensor, u: float) -> Tensor:
+        top, left = (round(u * (n - self.side)) for n in p.shape[1:])
+        return p[:, top : top + self.side, left : left + self.side]
+
+    def batch(self, x: Tensor) -> Tensor:
+        """(n, 3, side, side), uint8 or float in 0..1, to normalised float32 (n, 3, sz, sz)."""
+        top = 255.0 if x.dtype == torch.uint8 else 1.0
+        x = x.to(DEVICE, non_blocking=True).float()
+        if self.geometry:
+            x = F.grid_sample(x, self._grid(len(x)), padding_mode="reflection", align_corners=False)
+        for t in self.colour:
+            x = t(x, top)
+        mean, std = (torch.tensor(o, device=x.device) * top for o in self.stats)
+        x = F.batch_norm(x, mean, std**2, eps=1e-12)  # (x - mean) / std in one pass over memory
+        return x.contiguous(memory_format=torch.channels_last)
+
+    def _grid(self, n: int) -> Tensor:
+        """Where each output pixel of n pictures comes from: (n, sz, sz, 2) in -1..1."""
+        theta = _affine()
+        for t in self.geometry:
+            theta = theta @ t.matrix(n, self.sz)
+        return F.affine_grid(theta[:, :2].to(DEVICE), [n, 3, self.sz, self.sz], align_corners=False)
+
+    def __call__(self, image: np.ndarray) -> np.ndarray:
+        """One picture (h, w, 3), in 0..1 or 0..255, to a normalised (3, sz, sz) array."""
+        image = np.asarray(image)
+        scale = 1 if image.dtype == np.uint8 else 255
+        picture = torch.from_numpy((image * scale).round().astype(np.uint8)).permute(2, 0, 1)
+        return to_np(self.batch(self.window([self.prepare(picture)])))[0]
+
+    def denorm(self, x: Any) -> np.ndarray:
+        """Undo the normalisation: (…, 3, h, w) to (…, h, w, 3) in 0..1, ready for imshow."""
+        x = np.moveaxis(to_np(x), -3, -1)
+        return (x * self.stats[1] + self.stats[0]).clip(0, 1)
+
+
+def tfms_from_stats(
+    stats: Stats,
+    sz: int,
+    aug_tfms: Sequence | None = None,
+    max_zoom: float | None = None,
+    pad: int = 0,
+    crop_type: CropType = CropType.RANDOM,
+) -> tuple[Transforms, Transforms]:
+    """The (training, validation) transforms for pictures of sz x sz pixels.
+
+    Training: zoom up to `max_zoom`, reflection padding of `pad` pixels, the augmentations, a crop
+    of type `crop_type`. Validation: shortest side to sz, centre crop. Used in lessons 1, 2 and 7.
+    """
+    aug = list(aug_tfms or [])
+    if max_zoom is not None and max_zoom < 1:
+        raise ValueError(f"max_zoom is a factor of 1 or more, not {max_zoom}")
+    if pad:
+        aug.insert(0, AddPadding(pad))
+    if max_zoom:
+        aug.insert(0, RandomScale(max_zoom))
+    side = round(sz * (max_zoom or 1))
+    val_crop = CropType.NO if crop_type is CropType.NO else CropType.CENTER
+    return Transforms(sz, stats, aug, crop_type, side), Transforms(sz, stats, crop=val_crop)
+
+
+def tfms_from_model(arch: Callable, sz: int, *args: Any, **kwargs: Any) -> tuple[Transforms, Transforms]:
+    """`tfms_from_stats` with the statistics that the pre-trained `arch` was trained with."""
+    stats = inception_stats if arch.__name__ in HALF_STATS else imagenet_stats
+    return tfms_from_stats(stats, sz, *args, **kwargs)

@@ -1,0 +1,59 @@
+"""What several test modules share."""
+
+import json
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import pytest
+
+os.environ["MPLBACKEND"] = "Agg"  # before matplotlib is imported
+
+import torch
+
+from tools import run
+
+ROOT = Path(__file__).resolve().parents[1]
+torch.set_num_threads(run.cores())
+
+PARAMETERS = """\
+SIZE: str = "sample"  # or "full"
+SEED: int = 42  # any whole number
+ACCURACY: float = 0.9  # recorded as it is"""
+
+BODY = """\
+from course_utils.results import begin, record
+begin("tiny", SIZE, SEED)
+record("accuracy", ACCURACY)"""
+
+
+def cell(kind: str, source: str, **more) -> dict:
+    """A cell in the notebook format, version 4."""
+    code = {"outputs": [], "execution_count": None} if kind == "code" else {}
+    return {"cell_type": kind, "metadata": {}, "source": source} | code | more
+
+
+@pytest.fixture
+def notebook() -> Callable[..., Path]:
+    """write(path, sources, parameters): a notebook of code cells with its parameters cell."""
+
+    def write(path: Path, sources: Sequence[str] = (BODY,), parameters: str = PARAMETERS) -> Path:
+        kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
+        first = cell("code", parameters, metadata={"tags": ["parameters"]})
+        cells = [cell("markdown", "# Tiny"), first, *(cell("code", s) for s in sources)]
+        metadata = {"kernelspec": kernel, "language_info": {"name": "python"}}
+        content = {"cells": cells, "metadata": metadata, "nbformat": 4, "nbformat_minor": 4}
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(content), "utf-8")
+        return path
+
+    return write
+
+
+@pytest.fixture(scope="session")
+def real_data() -> Path:
+    """The directory of reduced real data beside the checkout, a COURSE_MIRROR."""
+    folder = ROOT.parent / "shared" / "data"
+    if not (folder / "SHA256SUMS").exists():
+        pytest.skip(f"there is no real data in {folder}")
+    return folder

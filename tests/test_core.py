@@ -1,0 +1,69 @@
+import numpy as np
+import pytest
+import torch
+
+from course_utils.core import T, V, VV, atomic, children, get_cv_idxs, set_seed, split_by_idx, to_np, work_dir
+
+
+def test_tensors_and_back():
+    assert T([1, 2]).dtype == torch.int64
+    assert T(np.ones(2)).dtype == torch.float32
+    x, y = V([np.ones((2, 2)), np.arange(2)])
+    assert (x.shape, y.dtype) == ((2, 2), torch.int64)
+    assert VV([1.5, 2.5]).tolist() == [1.5, 2.5]
+    half = torch.ones(2, dtype=torch.bfloat16, requires_grad=True)
+    assert to_np([half, np.ones(1)])[0].dtype == np.float32
+
+
+def test_cv_idxs_are_those_of_the_videos():
+    state = np.random.RandomState(42)  # the original seeds the global generator with 42
+    folds = state.permutation(11)
+    assert get_cv_idxs(11).tolist() == folds[:2].tolist()
+    assert get_cv_idxs(11, cv_idx=2).tolist() == folds[4:6].tolist()
+
+
+def test_cv_idxs_leave_the_global_generator_alone():
+    np.random.seed(1)
+    first = np.random.rand()
+    np.random.seed(1)
+    get_cv_idxs(10)
+    assert np.random.rand() == first
+
+
+def test_split_by_idx():
+    a, b = np.arange(5), np.arange(5) * 10
+    (a_in, a_out), (b_in, _) = split_by_idx([3, 1], a, b)
+    assert (a_in.tolist(), a_out.tolist(), b_in.tolist()) == ([1, 3], [0, 2, 4], [10, 30])
+
+
+def test_same_seed_same_numbers():
+    draws = []
+    for _ in range(2):
+        set_seed(5)
+        draws.append((np.random.rand(), torch.rand(1).item()))
+    assert draws[0] == draws[1]
+
+
+def test_children():
+    net = torch.nn.Sequential(torch.nn.ReLU(), torch.nn.Tanh())
+    assert [type(m).__name__ for m in children(net)] == ["ReLU", "Tanh"]
+
+
+def test_atomic_leaves_the_old_file_when_writing_fails(tmp_path):
+    file = tmp_path / "a" / "b.txt"
+    with atomic(file) as part:
+        part.write_text("old")
+    with pytest.raises(OSError, match="full"), atomic(file) as part:
+        part.write_text("half")
+        raise OSError("disk full")
+    assert file.read_text() == "old"
+    assert [p.name for p in file.parent.iterdir()] == ["b.txt"]
+
+
+def test_work_dir(tmp_path, monkeypatch):
+    monkeypatch.delenv("COURSE_WORK", raising=False)
+    assert work_dir(tmp_path) == tmp_path
+    monkeypatch.setattr("os.access", lambda *_: False)
+    assert work_dir(tmp_path) != tmp_path
+    monkeypatch.setenv("COURSE_WORK", str(tmp_path / "w"))
+    assert work_dir(tmp_path) == tmp_path / "w"

@@ -1,0 +1,290 @@
+import copy
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from support import array_data, mlp
+from torch import nn
+
+from course_utils.core import set_seed
+from course_utils.learner import Learner, fit, set_lrs, train_mode, validate
+from course_utils.metrics import accuracy
+from course_utils.schedule import Callback
+
+
+@pytest.fixture
+def learn(tmp_path):
+    return Learner(array_data(tmp_path), mlp(), crit=F.nll_loss, metrics=[accuracy])
+
+
+def state(model):
+    return copy.deepcopy(model.state_dict())
+
+
+def moved(before, after):
+    """The layer groups, by number, of which some weight (not a statistic) changed."""
+    weights = [k for k in before if k.endswith(("weight", "bias"))]
+    return {int(k[0]) for k in weights if not torch.equal(before[k], after[k])}
+
+
+def test_fit_equals_a_plain_loop(tmp_path):
+    """Same batches, same seed: the same weights as a loop written out by hand, bit for bit."""
+    data, model = array_data(tmp_path), mlp()
+    plain = copy.deepcopy(model)
+    set_seed(3)
+    Learner(data, model, crit=F.nll_loss).fit(0.05, 2)
+    set_seed(3)
+    opt = torch.optim.SGD(plain.parameters(), lr=0.05, momentum=0.9, fused=True)
+    for _ in range(2):
+        plain.train()
+        for x, y in data.trn_dl:
+            opt.zero_grad()
+            F.nll_loss(plain(x), y).backward()
+            opt.step()
+    assert all(torch.equal(a, b) for a, b in zip(model.state_dict().values(), plain.state_dict().values(), strict=True))
+
+
+def test_training_learns_and_returns_the_last_row(learn):
+    loss, acc = learn.fit(0.1, 15)
+    assert acc > 0.7
+    np.testing.assert_allclose([loss, acc], validate(learn.model, learn.data.val_dl, F.nll_loss, [accuracy]))
+
+
+def test_validation_loss_weighs_by_rows(learn):
+    x, y = learn.data.val_ds.arrays
+    learn.model.eval()
+    with torch.no_grad():
+        out = learn.model(x)
+    learn.data.val_dl.bs = 17  # 17, 17, 14
+    values = validate(learn.model, learn.data.val_dl, F.nll_loss, [accuracy])
+    np.testing.assert_allclose(values, [F.nll_loss(out, y).item(), accuracy(out, y).item()], rtol=1e-6)
+
+
+@pytest.mark.parametrize(("n", "expected"), [(-1, {2}), (1, {1, 2}), (0, {0, 1, 2})])
+def test_only_groups_not_frozen_move(learn, n, expected):
+    learn.freeze_to(n)
+    before = state(learn.model)
+    learn.fit(0.1, 1)
+    assert moved(before, learn.model.state_dict()) == expected
+
+
+def test_group_rates_scale_the_step(learn):
+    """One step of plain SGD moves each group by its own rate times the gradient; rate 0 not at all."""
+    learn.opt_fn = torch.optim.SGD
+    x, y = learn.data.trn_ds.arrays
+    learn.data.trn_dl.bs, learn.data.trn_dl.shuffle = len(y), False
+    model, before = copy.deepcopy(learn.model).train(), state(learn.model)
+    F.nll_loss(model(x), y).backward()
+    learn.fit([0, 0.01, 0.1], 1)
+    for (name, p), rate in zip(model.named_parameters(), [0] * 4 + [0.01] * 4 + [0.1] * 2, strict=True):
+        torch.testing.assert_close(learn.model.state_dict()[name], before[name] - rate * p.grad)
+
+
+def statistics(model):
+    return [b.clone() for k, b in model.named_buffers() if "running" in k]
+
+
+def test_frozen_batchnorm_keeps_its_statistics(learn):
+    learn.freeze_to(1)
+    before = statistics(learn.model)
+    learn.fit(0.1, 1)
+    same = [torch.equal(a, b) for a, b in zip(before, statistics(learn.model), strict=True)]
+    assert same == [True, True, False, False]
+
+
+def test_bn_freeze_keeps_all_statistics_but_trains_the_weights(learn):
+    learn.bn_freeze(True)
+    before, weights = statistics(learn.model), state(learn.model)
+    learn.fit(0.1, 1)
+    assert all(torch.equal(a, b) for a, b in zip(before, statistics(learn.model), strict=True))
+    assert moved(weights, learn.model.state_dict()) == {0, 1, 2}
+    learn.bn_freeze(False)
+    learn.fit(0.1, 1)
+    assert not torch.equal(before[0], statistics(learn.model)[0])
+
+
+def test_a_model_never_frozen_trains_with_batch_statistics():
+    model = mlp()
+    train_mode(model)
+    assert all(m.training for m in model.modules())
+
+
+def test_sgdr_epochs_and_rates(learn):
+    learn.fit(0.1, 3, cycle_len=1, cycle_mult=2)
+    assert len(learn.sched.val_losses) == 7
+    lrs = np.array(learn.sched.lrs)
+    nb = len(learn.data.trn_dl)
+    assert len(lrs) == 7 * nb
+    assert [lrs[i * nb] for i in (1, 3)] == [0.1, 0.1]
+
+
+def test_clr_arguments_reach_the_schedule(learn):
+    learn.fit(0.1, 1, cycle_len=4, use_clr=(10, 4))
+    assert learn.sched.lrs[0] == pytest.approx(0.01)
+    assert max(learn.sched.lrs) == pytest.approx(0.1)
+    learn.fit(0.1, 1, cycle_len=4, use_clr_beta=(10, 10, 0.95, 0.85))
+    assert learn.sched.opt.param_groups[0]["momentum"] == pytest.approx(0.95, abs=0.01)
+
+
+def test_lr_find_leaves_weights_and_statistics(learn):
+    before = state(learn.model)
+    learn.lr_find(num_it=30)
+    assert all(torch.equal(before[k], v) for k, v in learn.model.state_dict().items())
+    assert learn.sched.lrs[0] == pytest.approx(1e-5)
+    assert learn.sched.lrs[-1] > 1e-2
+
+
+def test_lr_find_runs_to_the_end_rate(learn):
+    learn.lr_find(1e-6, 1e-4, num_it=30)
+    assert len(learn.sched.lrs) == 30
+    assert learn.sched.lrs[-1] == pytest.approx(1e-6 * 100 ** (29 / 30))
+
+
+def test_same_seed_same_numbers(tmp_path):
+    results = []
+    for _ in range(2):
+        set_seed(11)
+        learn = Learner(array_data(tmp_path), mlp(), crit=F.nll_loss)
+        learn.model.insert(1, nn.Dropout(0.3))
+        results.append((learn.fit(0.1, 3, cycle_len=1), learn.sched.losses.tolist()))
+    assert results[0] == results[1]
+
+
+def test_resume_after_save_and_load_is_exact(learn, tmp_path):
+    learn.fit(0.1, 2)
+    learn.save("half")
+    set_seed(1)
+    on = learn.fit(0.05, 2)
+    other = Learner(array_data(tmp_path), mlp(), crit=F.nll_loss, metrics=[accuracy])
+    other.load("half")
+    set_seed(1)
+    assert other.fit(0.05, 2) == on
+
+
+def test_load_names_what_is_saved(learn):
+    learn.save("one")
+    with pytest.raises(FileNotFoundError, match=r"two\.pt: not saved yet \(saved here: one\)"):
+        learn.load("two")
+
+
+def test_cycles_are_saved_at_their_ends(learn):
+    kept = []
+
+    class Keep(Callback):
+        def on_epoch_end(self, metrics):
+            kept.append(state(learn.model))
+
+    learn.fit(0.1, 2, cycle_len=1, cycle_mult=2, cycle_save_name="c", callbacks=[Keep()])
+    for cycle, epoch in ((1, 2), (0, 0)):
+        learn.load_cycle("c", cycle)
+        assert all(torch.equal(kept[epoch][k], v) for k, v in learn.model.state_dict().items())
+
+
+def test_weight_decay_shrinks_weights(learn):
+    norms = []
+    for wds in (None, [0, 0, 0.5]):
+        learn.module = mlp()
+        set_seed(0)
+        learn.fit(0.1, 5, wds=wds)
+        norms.append(learn.model[2][0].weight.norm().item())
+    assert norms[1] < 0.7 * norms[0]
+
+
+def test_clip_bounds_the_gradient(learn):
+    learn.clip, learn.opt_fn = 1e-3, torch.optim.SGD
+    before = state(learn.model)
+    learn.data.trn_dl.bs = len(learn.data.trn_ds)
+    learn.fit(1.0, 1)
+    step = sum(((learn.model.state_dict()[k] - before[k]) ** 2).sum() for k, _ in learn.model.named_parameters())
+    assert step.sqrt().item() == pytest.approx(1e-3, rel=1e-3)
+
+
+def test_reg_fn_is_minimised_but_not_printed(learn):
+    before = state(learn.model)
+    learn.reg_fn = lambda out, extra, loss: loss * 0
+    learn.fit(0.1, 1)
+    assert not moved(before, learn.model.state_dict())
+    assert learn.sched.losses[-1] > 0.1
+
+
+def test_callback_stops_training(learn):
+    class Stop(Callback):
+        def on_batch_end(self, loss):
+            return True
+
+    learn.fit(0.1, 5, callbacks=[Stop()])
+    assert (len(learn.sched.lrs), len(learn.sched.val_losses)) == (1, 1)
+
+
+def test_low_level_fit_keeps_the_optimizer(tmp_path):
+    data, model = array_data(tmp_path), mlp()
+    opt = torch.optim.Adam(model.parameters(), lr=1e-2)
+    fit(model, data, 2, opt, F.nll_loss)
+    steps = opt.state[next(model.parameters())]["step"].item()
+    set_lrs(opt, 1e-3)
+    fit(model, data, 1, opt, F.nll_loss)
+    assert opt.state[next(model.parameters())]["step"].item() == steps * 1.5
+    assert opt.param_groups[0]["lr"] == 1e-3
+
+
+def test_tuple_outputs_and_reset(tmp_path):
+    calls = []
+
+    class Model(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.net = mlp()
+
+        def reset(self):
+            calls.append(1)
+
+        def forward(self, x):
+            out = self.net(x)
+            return out, out.exp()
+
+    extras = []
+    learn = Learner(array_data(tmp_path), Model(), crit=F.nll_loss)
+    learn.reg_fn = lambda out, extra, loss: (extras.append(extra), loss)[1]
+    learn.fit(0.1, 1)
+    assert len(calls) == 2
+    assert torch.allclose(extras[0][0].sum(1), torch.ones(16))
+
+
+def test_predictions(learn):
+    learn.fit(0.1, 1)
+    log_preds, y = learn.predict_with_targs()
+    assert (log_preds.shape, y.shape) == ((48, 3), (48,))
+    np.testing.assert_allclose(np.exp(log_preds).sum(1), 1, rtol=1e-5)
+    x = learn.data.val_ds.arrays[0]
+    np.testing.assert_allclose(learn.predict_array(x.numpy()), log_preds, atol=1e-6)
+    np.testing.assert_allclose(learn.predict_dl(learn.data.val_dl), log_preds)
+    assert learn.predict(is_test=True).shape == (5, 3)
+
+
+def test_summary_lists_layers(learn):
+    learn.freeze()
+    text = str(learn.summary())
+    assert "BatchNorm1d" in text
+    assert f"{sum(p.numel() for p in learn.model.parameters()):,}" in text
+
+
+@pytest.mark.parametrize(
+    ("lrs", "message"),
+    [([1, 2], "2 rates for 3 layer groups: give one number or 3"), (-0.1, "not negative"), (float("nan"), "finite")],
+)
+def test_bad_rates(learn, lrs, message):
+    with pytest.raises(ValueError, match=message):
+        learn.fit(lrs, 1)
+
+
+def test_bad_settings(learn):
+    with pytest.raises(ValueError, match="2 wds for 3 layer groups"):
+        learn.fit(0.1, 1, wds=[0.1, 0.2])
+    with pytest.raises(ValueError, match="whole numbers of 1 or more"):
+        learn.fit(0.1, 0)
+    with pytest.raises(ValueError, match="there are 3 layer groups"):
+        learn.freeze_to(7)
+    learn.model.requires_grad_(False)
+    with pytest.raises(ValueError, match="every layer group is frozen"):
+        learn.fit(0.1, 1)

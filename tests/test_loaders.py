@@ -1,0 +1,102 @@
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from support import picture_folder
+
+from course_utils.loaders import ArrayDataset, BatchLoader, FilesDataset, open_image
+from course_utils.transforms import imagenet_stats, tfms_from_stats
+
+
+@pytest.fixture
+def files(tmp_path):
+    picture_folder(tmp_path)
+    names = [f"train/red/{i}.png" for i in range(12)]
+    return FilesDataset(names, np.arange(12), tmp_path, tfms_from_stats(imagenet_stats, 24)[1])
+
+
+def test_loader_gives_every_row_once_in_batches():
+    ds = ArrayDataset(torch.arange(10.0), np.arange(10))
+    dl = BatchLoader(ds, 4)
+    assert len(dl) == 3
+    assert [len(y) for _, y in dl] == [4, 4, 2]
+    assert torch.cat([y for _, y in dl]).tolist() == list(range(10))
+
+
+def test_shuffled_loader_keeps_rows_together_and_changes_order():
+    dl = BatchLoader(ArrayDataset(torch.arange(50.0) * 2, np.arange(50)), 7, shuffle=True)
+    passes = [[(float(a), int(b)) for x, y in dl for a, b in zip(x, y, strict=True)] for _ in range(2)]
+    assert passes[0] != passes[1]
+    assert sorted(passes[0]) == [(2.0 * i, i) for i in range(50)]
+
+
+def test_batch_equals_single_items(files):
+    x, y = files.batch(torch.tensor([5, 0, 3]))
+    for i, row in enumerate([5, 0, 3]):
+        item, target = files[row]
+        np.testing.assert_allclose(item, x[i].numpy(), atol=1e-6)
+        assert target == y[i] == row
+
+
+def test_pictures_are_decoded_once(files, monkeypatch):
+    import course_utils.loaders as loaders
+
+    read, seen = loaders.read_picture, []
+    monkeypatch.setattr(loaders, "read_picture", lambda f, side: (seen.append(f), read(f, side))[1])
+    for _ in range(3):
+        files.batch(torch.arange(12))
+    assert len(seen) == 12
+
+
+def test_without_room_pictures_are_decoded_every_time_and_stay_the_same(files):
+    first = files.batch(torch.arange(6))[0]
+    files.room, files.kept = 0, {}
+    again = files.batch(torch.arange(6))[0]
+    assert torch.equal(first, again)
+    assert not files.kept
+
+
+def test_picture_arrays_in_either_layout():
+    pictures = torch.randint(0, 256, (5, 3, 20, 20), dtype=torch.uint8)
+    tfm = tfms_from_stats(imagenet_stats, 16)[1]
+    a = ArrayDataset(pictures, np.arange(5), tfm=tfm)
+    b = ArrayDataset(pictures.permute(0, 2, 3, 1).numpy(), np.arange(5), tfm=tfm)
+    assert torch.equal(a.batch(torch.arange(5))[0], b.batch(torch.arange(5))[0])
+
+
+def test_open_image(tmp_path):
+    pixels = np.arange(60, dtype=np.uint8).reshape(4, 5, 3)
+    Image.fromarray(pixels).save(tmp_path / "p.png")
+    np.testing.assert_allclose(open_image(tmp_path / "p.png"), pixels / 255, atol=1e-6)
+
+
+def test_grey_pictures_become_three_channels(tmp_path):
+    Image.fromarray(np.full((4, 5), 7, np.uint8)).save(tmp_path / "g.png")
+    assert open_image(tmp_path / "g.png").shape == (4, 5, 3)
+
+
+def test_truncated_picture_is_named(files):
+    name = files.path / files.fnames[4]
+    name.write_bytes(name.read_bytes()[:200])
+    with pytest.raises(ValueError, match=r"red/4\.png: not a readable picture .*replace or delete it"):
+        files.batch(torch.arange(12))
+
+
+def test_truncated_jpeg_is_named(tmp_path):
+    file = tmp_path / "a.jpg"
+    Image.effect_noise((90, 80), 60).convert("RGB").save(file)
+    file.write_bytes(file.read_bytes()[:900])
+    with pytest.raises(ValueError, match=r"a\.jpg: not a readable picture"):
+        open_image(file)
+
+
+def test_missing_picture_is_named(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"none\.png: no such picture"):
+        open_image(tmp_path / "none.png")
+
+
+def test_unequal_arrays_and_bad_batch_size():
+    with pytest.raises(ValueError, match=r"differ in length: \[3, 4\]"):
+        ArrayDataset(np.zeros(3), np.zeros(4))
+    with pytest.raises(ValueError, match="batch size"):
+        BatchLoader(ArrayDataset(np.zeros(3)), 0)

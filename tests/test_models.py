@@ -1,0 +1,140 @@
+import numpy as np
+import pytest
+import torch
+import torchvision.models as tvm
+from torch import nn
+
+from course_utils.data import get_data
+from course_utils.models import (
+    AdaptiveConcatPool2d,
+    count_features,
+    cut_body,
+    efficientnet_lite0,
+    load_pretrained,
+    make_head,
+)
+
+ARCHS = ["resnet34", "resnext50_32x4d", "vgg16", "vgg16_bn", "alexnet", "squeezenet1_1", "densenet121", "googlenet"]
+ARCHS += ["inception_v3", "mobilenet_v2", "mobilenet_v3_small", "efficientnet_b0", "convnext_tiny", "mnasnet0_5"]
+ARCHS += ["regnet_y_400mf", "shufflenet_v2_x0_5", "swin_t"]
+
+
+def make(name):
+    torch.manual_seed(0)
+    kwargs = {"init_weights": False} if name in ("googlenet", "inception_v3") else {}
+    return getattr(tvm, name)(weights=None, **kwargs).eval()
+
+
+@pytest.mark.parametrize("name", ARCHS)
+def test_body_gives_what_the_network_pools(name):
+    """The body's output equals what reaches the network's own pooling (or classifier)."""
+    model = make(name)
+    body, split = cut_body(model)
+    x, seen = torch.randn(2, 3, 128, 128), []
+    named = dict(model.named_children())
+    tail = named.get("avgpool") or named.get("classifier") or named["fc"]
+    tail.register_forward_pre_hook(lambda m, args: seen.append(args[0].detach().clone()))
+    with torch.no_grad():
+        model(x)
+        out = body.eval()(x)
+    expected = seen[0] if seen[0].ndim == 4 else None
+    got = out if expected is not None else out.mean((2, 3))  # pooled in the network's forward
+    torch.testing.assert_close(got, seen[0], atol=1e-4, rtol=1e-4)
+    assert count_features(body) == out.shape[1]
+    assert 0 < split < len(body)
+
+
+def test_layer_groups_are_those_of_the_videos():
+    body, split = cut_body(make("resnet34"))
+    assert (len(body), split) == (8, 6)
+    bn, at = cut_body(make("vgg16_bn"))
+    first = {k for k, _ in bn[:at].named_parameters()}
+    assert first == {k for k, _ in bn[:22].named_parameters()}
+
+
+def test_network_without_a_feature_map_is_refused():
+    body, _ = cut_body(nn.Sequential(nn.Flatten(), nn.Linear(3 * 128 * 128, 4)))
+    with pytest.raises(ValueError, match="not a feature map"):
+        count_features(body)
+
+
+def test_lite0_has_the_weights_in_the_layers_order():
+    model = load_pretrained(efficientnet_lite0)
+    stored = torch.load(get_data("efficientnet-lite0") / "weights.pth", weights_only=True)
+    for ours, theirs in zip(model.state_dict().items(), stored.items(), strict=True):
+        assert ours[1].shape == theirs[1].shape
+        assert ours[0].split(".")[-1] == theirs[0].split(".")[-1]
+        assert torch.equal(ours[1], theirs[1])
+
+
+def test_lite0_pads_like_tensorflow():
+    """Stride 2 on an even size: one more pixel at the right and bottom, none at the left and top."""
+    conv = efficientnet_lite0().features[0][0]
+    x = torch.randn(1, 3, 8, 8)
+    expected = nn.functional.conv2d(nn.functional.pad(x, (0, 1, 0, 1)), conv.weight, stride=2)
+    torch.testing.assert_close(conv(x), expected)
+    odd = torch.randn(1, 3, 9, 9)
+    torch.testing.assert_close(conv(odd), nn.functional.conv2d(odd, conv.weight, stride=2, padding=1))
+
+
+def test_lite0_knows_a_plain_picture():
+    """A red disc on white is round and red: ImageNet's ball-like classes, far above chance."""
+    yy, xx = np.mgrid[:224, :224]
+    disc = ((yy - 112) ** 2 + (xx - 112) ** 2 < 80**2)[..., None]
+    image = np.where(disc, [230, 30, 30], 255).astype(np.float32) / 255
+    x = torch.from_numpy((image - 0.5) / 0.5).float().permute(2, 0, 1)[None]
+    with torch.no_grad():
+        probs = load_pretrained(efficientnet_lite0).eval()(x).softmax(1)[0]
+    assert probs.max() > 0.05
+
+
+def test_weights_file_at_hand(real_data, monkeypatch):
+    monkeypatch.setenv("COURSE_MIRROR", str(real_data))
+    model = load_pretrained(tvm.squeezenet1_1)
+    stored = torch.load(real_data / "weights" / "squeezenet1_1.pth", weights_only=True)
+    assert all(torch.equal(stored[k], v) for k, v in model.state_dict().items())
+
+
+def test_weights_file_under_torchvisions_name(tmp_path, monkeypatch):
+    folder = tmp_path / "weights"
+    folder.mkdir()
+    model = make("squeezenet1_1")
+    torch.save(model.state_dict(), folder / "squeezenet1_1-b8a52dc0.pth")
+    monkeypatch.setenv("COURSE_DATA", str(tmp_path))
+    loaded = load_pretrained(tvm.squeezenet1_1)
+    assert all(torch.equal(a, b) for a, b in zip(model.state_dict().values(), loaded.state_dict().values(), strict=True))
+
+
+def test_no_weights_says_where_to_put_them(monkeypatch, tmp_path):
+    from urllib.error import URLError
+
+    def offline(*args, **kwargs):
+        raise URLError("no network")
+
+    monkeypatch.setenv("COURSE_MIRROR", str(tmp_path))
+    monkeypatch.setattr("torch.hub.load_state_dict_from_url", offline)
+    monkeypatch.setattr("torchvision.models._api.load_state_dict_from_url", offline)
+    with pytest.raises(RuntimeError, match=r"resnet34: no weights \(no network\); put resnet34-b627a593\.pth into .*weights"):
+        load_pretrained(tvm.resnet34)
+
+
+def test_concat_pool():
+    x = torch.randn(2, 5, 4, 3)
+    out = AdaptiveConcatPool2d()(x).flatten(1)
+    torch.testing.assert_close(out, torch.cat([x.amax((2, 3)), x.mean((2, 3))], 1))
+
+
+def test_head_layout_and_initialisation():
+    head = make_head([1024, 512, 2], last=nn.LogSoftmax(1))
+    kinds = ["BatchNorm1d", "Dropout", "Linear", "ReLU", "BatchNorm1d", "Dropout", "Linear", "LogSoftmax"]
+    assert [type(m).__name__ for m in head] == kinds
+    assert [head[1].p, head[5].p] == [0.25, 0.5]
+    assert head[2].weight.std().item() == pytest.approx((2 / 1024) ** 0.5, rel=0.02)
+    assert head[2].bias.abs().max() == 0
+    assert [m.p for m in make_head([8, 4, 2], ps=0.3) if isinstance(m, nn.Dropout)] == [0.3, 0.3]
+    assert [m.p for m in make_head([8, 2]) if isinstance(m, nn.Dropout)] == [0.5]
+
+
+def test_wrong_number_of_dropouts():
+    with pytest.raises(ValueError, match=r"3 dropouts \(ps\) for 2"):
+        make_head([8, 4, 2], ps=[0.1, 0.2, 0.3])

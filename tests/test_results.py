@@ -1,0 +1,156 @@
+"""course_utils.results: what a record holds, and what is refused."""
+
+import json
+import math
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from course_utils import results
+from course_utils.results import begin, record, results_table
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path, monkeypatch):
+    monkeypatch.setenv("COURSE_RESULTS", str(tmp_path))
+    monkeypatch.setattr(results, "_run", {})
+    return tmp_path
+
+
+def only_record(folder: Path) -> dict:
+    (path,) = folder.rglob("*.json")
+    return json.loads(path.read_text("utf-8"))
+
+
+def test_record_holds_the_run_and_its_stages(folder):
+    begin("lesson1-dogscats", seed=3)
+    record("quick start accuracy", 0.75)
+    record("quick start loss", np.float32(0.5))
+    found = only_record(folder)
+    assert [(s["name"], s["value"]) for s in found["stages"]] == [
+        ("quick start accuracy", 0.75),
+        ("quick start loss", 0.5),
+    ]
+    assert (found["lesson"], found["size"], found["seed"]) == ("lesson1-dogscats", "sample", 3)
+    assert found["versions"]["torch"] == torch.__version__.split("+")[0]
+    assert found["versions"]["pandas"] == pd.__version__
+    assert found["threads"] == torch.get_num_threads()
+    assert 0 <= found["stages"][0]["seconds"] <= found["stages"][1]["seconds"]
+    assert pd.Timestamp(found["started"]).tz is not None
+
+
+def test_file_name_has_lesson_size_and_device(folder):
+    begin("2017/tiny", "full")
+    kind = only_record(folder)["device"]["type"]
+    assert (folder / "2017" / f"tiny.full.{kind}.json").exists()
+
+
+def test_begin_seeds_all_three_generators():
+    import random
+
+    def draw():
+        begin("tiny", seed=11)
+        return random.random(), np.random.rand(), torch.rand(1).item()  # noqa: NPY002
+
+    assert draw() == draw()
+
+
+def test_begin_again_starts_a_new_record(folder):
+    begin("tiny")
+    record("a", 1)
+    begin("tiny")
+    record("a", 2)
+    assert [s["value"] for s in only_record(folder)["stages"]] == [2.0]
+
+
+def test_data_fingerprint_changes_with_the_data(folder, tmp_path_factory):
+    data = tmp_path_factory.mktemp("data")
+    (data / "a.txt").write_text("one")
+    begin("tiny", data=data)
+    before = only_record(folder)["data"]
+    (data / "a.txt").write_text("another size")
+    begin("tiny", data=data)
+    assert before
+    assert only_record(folder)["data"] != before
+
+
+def test_a_failed_write_leaves_the_record_as_it_was(folder, monkeypatch):
+    begin("tiny")
+    record("a", 1)
+
+    def full_disk(self, text, encoding):
+        raise OSError("no space left on device")
+
+    monkeypatch.setattr(Path, "write_text", full_disk)
+    with pytest.raises(OSError, match="no space"):
+        record("b", 2)
+    assert [s["name"] for s in only_record(folder)["stages"]] == ["a"]
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, None, "0.9", torch.tensor([1.0, 2.0])])
+def test_only_finite_numbers(value):
+    begin("tiny")
+    with pytest.raises(ValueError, match=r"'a' is .*: record takes a finite number"):
+        record("a", value)
+
+
+def test_same_name_twice():
+    begin("tiny")
+    record("a", 1)
+    with pytest.raises(ValueError, match=r"'a' is recorded already: run the cell with begin"):
+        record("a", 2)
+
+
+def test_record_before_begin():
+    with pytest.raises(RuntimeError, match=r"call begin\(lesson\) first"):
+        record("a", 1)
+
+
+def test_unknown_size_leaves_the_open_record(folder):
+    begin("tiny")
+    with pytest.raises(ValueError, match="unknown size 'big': use 'sample' or 'full'"):
+        begin("tiny", "big")
+    record("a", 1)
+    assert only_record(folder)["size"] == "sample"
+
+
+def test_table_sets_this_run_beside_the_video():
+    begin("lesson1-dogscats")
+    record("log loss by hand", 0.164252)
+    record("a stage of our own", 1.0)
+    table = results_table()
+    assert list(table["the video"][:1]) == [0.164252]
+    assert math.isnan(table["the video"][1])
+    assert list(table["why they can differ"])[1] == ""
+
+
+def test_table_is_empty_before_begin():
+    assert results_table().empty
+
+
+@pytest.mark.parametrize(("changed", "suffix"), [(None, ""), ("nbs/a.ipynb", ""), ("code.py", "+changes")])
+def test_commit_tells_of_changes_outside_notebooks(tmp_path, monkeypatch, changed, suffix):
+    def git(*args):
+        name = ["-c", "user.name=t", "-c", "user.email=t@example.org"]
+        done = subprocess.run(["git", *name, *args], cwd=tmp_path, check=True, capture_output=True, text=True)
+        return done.stdout.strip()
+
+    for file in ("nbs/a.ipynb", "code.py"):
+        (tmp_path / file).parent.mkdir(exist_ok=True)
+        (tmp_path / file).write_text("1")
+    git("init")
+    git("add", ".")
+    git("commit", "-m", "start")
+    if changed:
+        (tmp_path / changed).write_text("2")
+    monkeypatch.setattr(results, "ROOT", tmp_path)
+    assert results._commit() == git("rev-parse", "HEAD") + suffix
+
+
+def test_commit_is_null_without_git(tmp_path, monkeypatch):
+    monkeypatch.setattr(results, "ROOT", tmp_path)
+    assert results._commit() is None

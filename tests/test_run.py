@@ -1,0 +1,260 @@
+"""tools.run, tools.expected and tools.floors on tiny notebooks: real kernels, no lesson."""
+
+import os
+import signal
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+from tools import expected, floors, run
+
+ROOT = Path(__file__).resolve().parents[1]
+HIGHER = {"better": "higher", "baseline": 0.5, "margin": 0.2, "resolution": 0.01}
+LOWER = {"better": "lower", "baseline": 0.7, "margin": 0.1, "resolution": 0.01}
+
+EXPECTED = """\
+[tiny]
+key = "accuracy"
+max_seconds = {seconds}
+max_memory_gb = 2
+
+# a remark that stays
+[tiny.stages."accuracy"]
+better = "higher"
+baseline = 0.5
+margin = 0.2
+resolution = 0.01
+floor = 0.85
+"""
+
+
+@pytest.fixture
+def course(tmp_path, notebook):
+    """A folder with one notebook that records accuracy 0.9, and what it must reach: 0.85."""
+    notebook(tmp_path / "nbs" / "tiny.ipynb")
+    (tmp_path / "expected.toml").write_text(EXPECTED.format(seconds=600))
+    return tmp_path
+
+
+def line(course: Path, *more: str) -> list[str]:
+    """The command line for `course`."""
+    folders = {"--notebooks": "nbs", "--expected": "expected.toml", "--out": "out"}
+    return [word for k, v in folders.items() for word in (k, str(course / v))] + list(more)
+
+
+def test_a_run_prints_its_table_and_keeps_notebook_and_record(course, capfd):
+    assert run.main(line(course, "--seed", "7")) == 0
+    printed = capfd.readouterr().out
+    row = next(row for row in printed.splitlines() if "accuracy" in row)
+    assert row.split()[0] == "tiny"
+    assert row.split()[5:] == ["accuracy", "0.9", "0.85", "-", "ok"]
+    assert "tiny: started" in printed
+    (record,) = (course / "out" / "results").glob("tiny.sample.*.json")
+    assert '"seed": 7' in record.read_text()
+    assert (course / "out" / "tiny.ipynb").exists()
+    assert not list((course / "out").glob(".*"))
+
+
+def test_threads_memory_and_place_reach_the_kernel(course, notebook):
+    body = """\
+import os, torch
+from pathlib import Path
+from course_utils.results import begin, record
+begin("tiny", SIZE, SEED)
+record("threads", torch.get_num_threads())
+record("here", float(Path("tiny.ipynb").exists()))
+hog = bytearray(os.urandom(1)) * (700 * 2**20)"""
+    path = notebook(course / "nbs" / "tiny.ipynb", [body]).resolve()
+    task = run.Task("tiny", path, course / "out", {"SIZE": "sample"}, threads=1)
+    (outcome,) = run.run_all([task], jobs=1)
+    assert outcome.error == ""
+    assert outcome.recorded == {"threads": 1.0, "here": 1.0}
+    assert 0.7 < outcome.memory_gb < 2
+
+
+@pytest.mark.parametrize(
+    ("body", "shown"),
+    [
+        ("1 / 0", ["1 / 0", "ZeroDivisionError", "division by zero"]),
+        ("import os; os._exit(1)", ["DeadKernelError"]),
+    ],
+)
+def test_a_failing_cell_is_shown_in_full(course, notebook, capfd, body, shown):
+    notebook(course / "nbs" / "bad.ipynb", [f"mark = 'the cell'\n{body}"])
+    assert run.main(line(course)) == 1
+    printed = capfd.readouterr().out
+    assert all(word in printed for word in shown)
+    assert "bad: a cell failed" in printed
+    assert "mark = 'the cell'" in printed
+    assert "accuracy 0.9" in printed  # the other notebook went on
+
+
+def test_a_cell_over_its_time_fails(course, notebook, monkeypatch):
+    path = notebook(course / "nbs" / "tiny.ipynb", ["import time; time.sleep(60)"]).resolve()
+    monkeypatch.setitem(run.CELL_TIMEOUT, "sample", 2)
+    before = {name: os.environ.get(name) for name in run.kernel_environment(course, 1)}
+    try:  # in this process, so that the patch holds
+        outcome = run.execute(run.Task("tiny", path, course / "out", {"SIZE": "sample"}, 1))
+    finally:
+        for name, value in before.items():
+            monkeypatch.delenv(name) if value is None else monkeypatch.setenv(name, value)
+    assert "timed out" in outcome.error
+    assert "time.sleep(60)" in outcome.error
+
+
+def test_a_missing_stage_fails(course, capfd):
+    (course / "nbs" / "original.toml").write_text('[tiny."TTA accuracy"]\nvideo = 0.9\n')
+    assert run.main(line(course)) == 1
+    assert "tiny: stage 'TTA accuracy' is not recorded" in capfd.readouterr().out
+
+
+def test_slow_is_marked_only(course, capfd):
+    (course / "expected.toml").write_text(EXPECTED.format(seconds=0))
+    assert run.main(line(course)) == 0
+    assert "ok, slow" in capfd.readouterr().out
+
+
+def test_solutions_run_only_when_asked_for(course, notebook):
+    for name in ("solutions/tiny", "2017/old", "other/no", ".ipynb_checkpoints/tiny"):
+        notebook(course / "nbs" / f"{name}.ipynb")
+    assert list(run.find(course / "nbs")) == ["tiny", "2017/old"]
+    assert list(run.find(course / "nbs", True)) == ["tiny", "2017/old", "solutions/tiny"]
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        (["--only", "tniy"], "run: no notebook tniy; there are: tiny\n"),
+        (
+            ["-p", "EPOCHS", "3"],
+            "run: tiny has no parameter EPOCHS; it has: ACCURACY, SEED, SIZE\n",
+        ),
+        (["-p", "SIZE", "full"], "run: give SIZE with --size, not with -p\n"),
+    ],
+)
+def test_a_wrong_line_is_refused_before_anything_runs(course, capsys, more, message):
+    assert run.main(line(course, *more)) == 2
+    assert capsys.readouterr().err == message
+    assert not (course / "out").exists()
+
+
+def test_an_empty_folder_is_named(tmp_path, capsys):
+    assert run.main(["--notebooks", str(tmp_path)]) == 2
+    assert f"there are no notebooks in {tmp_path}" in capsys.readouterr().err
+
+
+def test_a_broken_file_is_named(course, capsys):
+    (course / "nbs" / "tiny.ipynb").write_text("{")
+    assert run.main(line(course)) == 2
+    assert "run: tiny is no notebook" in capsys.readouterr().err
+
+
+def test_two_at_a_time_share_the_cores(course, notebook, monkeypatch):
+    notebook(course / "nbs" / "second.ipynb")
+    monkeypatch.setattr(run, "cores", lambda: 8)
+    tasks = run.tasks_for(run.parser().parse_args(line(course)))
+    assert [task.threads for task in tasks] == [4, 4]
+    tasks = run.tasks_for(run.parser().parse_args(line(course, "--only", "tiny")))
+    assert [task.threads for task in tasks] == [8]
+
+
+@pytest.mark.parametrize("whole_group", [True, False], ids=["ctrl-c", "kill -INT"])
+def test_an_interrupt_ends_the_kernels(course, notebook, whole_group):
+    body = "import time, os; open('pid', 'w').write(str(os.getpid())); time.sleep(300)"
+    notebook(course / "nbs" / "tiny.ipynb", [body])
+    command = [sys.executable, "-m", "tools.run", *line(course)]
+    process = subprocess.Popen(command, cwd=ROOT, start_new_session=True, stderr=subprocess.PIPE, text=True)
+    pid = _written_pid(course / "nbs" / "pid")
+    os.killpg(process.pid, signal.SIGINT) if whole_group else process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "run: interrupted" in err
+    assert "Traceback" not in err
+    assert not psutil.pid_exists(pid)
+
+
+def _written_pid(path: Path) -> int:
+    for _ in range(600):
+        if path.exists() and path.read_text():
+            return int(path.read_text())
+        time.sleep(0.1)
+    raise AssertionError("the kernel did not start")
+
+
+@pytest.mark.parametrize(
+    ("stage", "value", "good"),
+    [
+        (HIGHER, 0.7, True),
+        (HIGHER, 0.69, False),
+        (HIGHER | {"floor": 0.9}, 0.89, False),
+        (LOWER, 0.6, True),
+        (LOWER, 0.61, False),
+        (LOWER | {"floor": 0.2}, 0.2, True),
+        ({"exact": 0.164252, "tolerance": 1e-6}, 0.164252033486018, True),
+        ({"exact": 0.164252, "tolerance": 1e-6}, 0.164254, False),
+        (HIGHER, float("nan"), False),
+        (LOWER, float("nan"), False),
+    ],
+)
+def test_limits(stage, value, good):
+    assert expected.reaches(stage, "sample", value) is good
+
+
+def test_floors_are_for_the_sample():
+    assert expected.limit(HIGHER | {"floor": 0.9}, "full") == pytest.approx(0.7)
+
+
+def test_floor_is_four_deviations_below_the_mean():
+    values = {1: 0.94, 2: 0.98, 3: 0.96}
+    spread = statistics.stdev(values.values())
+    numbers = floors.measured(HIGHER, values)
+    assert numbers["floor"] == pytest.approx(0.96 - 4 * spread, abs=1e-4)
+    assert numbers["seeds"] == [1, 2, 3]
+
+
+def test_floor_never_counts_less_than_one_picture():
+    assert floors.floor(HIGHER, 0.98, 0.0) == pytest.approx(0.94)
+    assert floors.floor(LOWER, 0.1, 0.001) == pytest.approx(0.14)
+
+
+@pytest.mark.parametrize(("stage", "mean"), [(HIGHER, 0.72), (LOWER, 0.58)])
+def test_a_floor_near_the_baseline_is_refused(stage, mean):
+    with pytest.raises(ValueError, match="is looser than the baseline"):
+        floors.floor(stage, mean, 0.0)
+
+
+def test_rewrite_keeps_what_is_written_by_hand():
+    text = EXPECTED.format(seconds=9) + '\n[tiny.stages."loss"]\nbetter = "lower"\n'
+    again = floors.rewrite(text, "tiny", "accuracy", {"seeds": [1, 2], "floor": 0.8})
+    assert again.replace("seeds = [1, 2]\nfloor = 0.8", "floor = 0.85") == text
+    assert floors.rewrite(again, "tiny", "accuracy", {"seeds": [1, 2], "floor": 0.8}) == again
+
+
+def test_rewrite_names_a_missing_table():
+    with pytest.raises(ValueError, match=r'no table \["2017/a"\.stages\."b"\]'):
+        floors.rewrite("", "2017/a", "b", {})
+
+
+def test_floors_command_measures_and_writes(course, monkeypatch, capfd, notebook):
+    body = """\
+from course_utils.results import begin, record
+begin("tiny", SIZE, SEED)
+record("accuracy", 0.9 + SEED / 100)"""
+    notebook(course / "nbs" / "tiny.ipynb", [body])
+    monkeypatch.setattr(run, "NOTEBOOKS", course / "nbs")
+    monkeypatch.setattr(expected, "EXPECTED", course / "expected.toml")
+    assert floors.main(["tiny", "--seeds", "1", "3"]) == 0
+    stage = expected.load(course / "expected.toml")["tiny"]["stages"]["accuracy"]
+    assert (stage["seeds"], stage["mean"]) == ([1, 3], pytest.approx(0.92))
+    assert stage["margin"] == 0.2
+    assert "accuracy: mean 0.92" in capfd.readouterr().out
+
+
+def test_floors_command_refuses_one_seed(capsys):
+    assert floors.main(["tiny", "--seeds", "1"]) == 1
+    assert "a spread needs two seeds or more" in capsys.readouterr().err

