@@ -1,7 +1,7 @@
 """The helper package of the course: `from course_utils import *` gives what the videos' cells use.
 
-That is every public name of the modules, and the usual short names (np, pd, plt, torch, nn, F, …).
-The lessons import by name instead, so that a reader sees where things come from.
+That is every public name of the modules, and the usual short names (np, pd, plt, torch, nn, F, …). The lessons import
+by name instead, so that a reader sees where things come from.
 """
 
 import os

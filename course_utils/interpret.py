@@ -11,9 +11,8 @@ __all__ = ["ImageModelResults"]
 class ImageModelResults:
     """Galleries of a data set's pictures, chosen by a model's predictions for them.
 
-    `log_preds` (n, c): log-probabilities for the pictures of `ds`, in order; or (k, n, c) as `TTA`
-    gives them. A gallery shows `n` pictures; a title is the probability of the class asked for.
-    Used in lessons 1 and 2.
+    `log_preds` (n, c): log-probabilities for the pictures of `ds`, in order; or (k, n, c) as `TTA` gives them. A
+    gallery shows `n` pictures; a title is the probability of the class asked for. Used in lessons 1 and 2.
     """
 
     def __init__(self, ds: FilesDataset, log_preds: np.ndarray) -> None:
@@ -25,42 +24,37 @@ class ImageModelResults:
 
     def rand_by_correct(self, is_correct: bool, n: int = 4) -> np.ndarray:
         """Row numbers of up to n random pictures predicted rightly (or wrongly)."""
-        rows = np.flatnonzero((self.preds == self.ds.y) == is_correct)
-        return np.random.permutation(rows)[:n]  # noqa: NPY002
+        return np.random.permutation(np.flatnonzero((self.preds == self.ds.y) == is_correct))[:n]  # noqa: NPY002
 
     def most_by_correct(self, y: int, is_correct: bool, n: int = 4) -> np.ndarray:
         """Pictures of class y that the model is surest about, rightly (or wrongly)."""
         rows = np.flatnonzero((self.ds.y == y) & ((self.preds == self.ds.y) == is_correct))
-        p = self.probs[rows, y]
-        return rows[np.argsort(-p if is_correct else p, kind="stable")[:n]]
+        return rows[np.argsort(self.probs[rows, y] * (-1 if is_correct else 1), kind="stable")[:n]]
 
     def most_by_uncertain(self, n: int = 4) -> np.ndarray:
         """Pictures whose highest probability is nearest to 1 / number of classes."""
-        return np.argsort(self.probs.max(1) - 1 / self.probs.shape[1], kind="stable")[:n]
+        return np.argsort(self.probs.max(1), kind="stable")[:n]
 
-    def plot_val_with_title(self, rows: np.ndarray, y: int | None = None, title: str = "") -> None:
-        """The pictures `rows`, each with the probability of class y (or of its predicted class)."""
-        if len(rows) == 0:
-            print(f"{title}: none")
-            return
-        print(title)
-        ps = self.probs[rows, y] if y is not None else self.probs[rows].max(1)
-        ims = [self.ds.denorm(self.ds[i][0]) for i in rows]
-        plots(ims, figsize=(3 * len(rows), 3.3), titles=[f"{p:.3f}" for p in ps])
+    def plot_val_with_title(self, rows: np.ndarray, title: str, y: int = 1) -> None:
+        """The pictures `rows`, each with the probability of class y."""
+        print(title if len(rows) else f"{title}: none")
+        if len(rows):
+            ims = [self.ds.denorm(self.ds[i][0]) for i in rows]
+            plots(ims, figsize=(3 * len(rows), 3.3), titles=[f"{p:.3f}" for p in self.probs[rows, y]])
 
     def plot_random(self, is_correct: bool, y: int = 1) -> None:
         """Random right (or wrong) answers, with the probability of class y."""
         what = "correct" if is_correct else "incorrect"
-        self.plot_val_with_title(self.rand_by_correct(is_correct), y, f"Random {what}")
+        self.plot_val_with_title(self.rand_by_correct(is_correct), f"Random {what}", y)
 
     def plot_most_correct(self, y: int) -> None:
         """Right answers for class y that the model is surest of."""
-        self.plot_val_with_title(self.most_by_correct(y, True), y, "Most correct")
+        self.plot_val_with_title(self.most_by_correct(y, True), "Most correct", y)
 
     def plot_most_incorrect(self, y: int) -> None:
         """Pictures of class y that the model is surest are something else."""
-        self.plot_val_with_title(self.most_by_correct(y, False), y, "Most incorrect")
+        self.plot_val_with_title(self.most_by_correct(y, False), "Most incorrect", y)
 
     def plot_most_uncertain(self, y: int = 1) -> None:
         """Pictures the model cannot decide about, with the probability of class y."""
-        self.plot_val_with_title(self.most_by_uncertain(), y, "Most uncertain")
+        self.plot_val_with_title(self.most_by_uncertain(), "Most uncertain", y)

@@ -3,7 +3,6 @@
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from inspect import signature
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -86,8 +85,8 @@ def fit(
 ) -> list[float]:  # fmt: skip
     """Train for `n_epochs` on data.trn_dl with the optimizer given, validating on data.val_dl.
 
-    `reg_fn(output, extra, loss)`: the loss to minimise, where it is more than `crit` (the one
-    printed). Returns the last [validation loss, metrics…].
+    `reg_fn(output, extra, loss)`: the loss to minimise, where it is more than `crit` (the one printed). Returns the
+    last [validation loss, metrics…].
     """
     table = EpochTable(["trn_loss", "val_loss", *(m.__name__ for m in metrics)], n_epochs)
     losses, values, stops = [], [], []
@@ -111,7 +110,7 @@ def fit(
             if any(stops + [cb.on_epoch_end(values) for cb in callbacks]):
                 break
     finally:
-        table.close()
+        table.draw()  # without the bar, also after an interruption
     return values
 
 
@@ -127,10 +126,6 @@ class _SaveCycles(Callback):
             self.learn.save(f"{self.name}_cyc_{self.ends.index(self.epoch)}")
 
 
-def _clip(norm: float, opt: optim.Optimizer, *_: Any) -> None:
-    nn.utils.clip_grad_norm_([p for group in opt.param_groups for p in group["params"]], norm)
-
-
 def _per_group(values: Any, n: int, what: str) -> list[float]:
     """One number or n of them to a list of n; refuses other lengths, negatives and NaN."""
     array = np.atleast_1d(np.asarray(values, dtype=float))
@@ -144,8 +139,8 @@ def _per_group(values: Any, n: int, what: str) -> list[float]:
 class Learner:
     """A model, its data, its loss and its optimizer; `fit` trains the layer groups not frozen.
 
-    `data` has path, trn_dl, val_dl and, for test predictions, test_dl. `opt_fn(params, lr=…)` makes
-    the optimizer, anew at each `fit`. Weights are saved in data.path/models.
+    `data` has path, trn_dl, val_dl and, for test predictions, test_dl. `opt_fn(params, lr=…)` makes the optimizer, anew
+    at each `fit`. Weights are saved in data.path/models.
     """
 
     def __init__(
@@ -196,18 +191,21 @@ class Learner:
     def _optimizer(self, lrs: Any, wds: Any) -> optim.Optimizer:
         groups = self.get_layer_groups()
         lrs, wds = _per_group(lrs, len(groups), "rates"), _per_group(wds or 0, len(groups), "wds")
-        params = [
-            {"params": ps, "lr": lr, "weight_decay": wd}
-            for group, lr, wd in zip(groups, lrs, wds, strict=True)
-            if (ps := [p for p in group.parameters() if p.requires_grad])
-        ]
+        trained = [[p for p in group.parameters() if p.requires_grad] for group in groups]
+        rows = zip(trained, lrs, wds, strict=True)
+        params = [{"params": ps, "lr": lr, "weight_decay": wd} for ps, lr, wd in rows if ps]
         if not params:
             raise ValueError("every layer group is frozen: call unfreeze() or freeze_to(-1)")
         fused = {"fused": True} if "fused" in signature(self.opt_fn).parameters else {}
         opt = self.opt_fn(params, lr=lrs[-1], **fused)
         if self.clip:
-            opt.register_step_pre_hook(partial(_clip, self.clip))
+            opt.register_step_pre_hook(
+                lambda *_: nn.utils.clip_grad_norm_(self.module.parameters(), self.clip) and None
+            )
         return opt
+
+    def _clip(self, *_: Any) -> None:
+        nn.utils.clip_grad_norm_(self.module.parameters(), self.clip)
 
     def fit(
         self, lrs: Floats, n_cycle: int, wds: Floats | None = None, cycle_len: int | None = None,
@@ -216,9 +214,9 @@ class Learner:
     ) -> list[float]:  # fmt: skip
         """Train for n_cycle epochs at a constant rate, or for n_cycle cycles of cosine annealing.
 
-        Cycle k lasts cycle_len * cycle_mult**k epochs. `lrs`, `wds`: one number, or one for each
-        layer group. `use_clr`, `use_clr_beta` choose other cycles (see `schedule`). The optimizer
-        starts anew. Returns the last [validation loss, metrics…]; `sched` holds the history.
+        Cycle k lasts cycle_len * cycle_mult**k epochs. `lrs`, `wds`: one number, or one for each layer group.
+        `use_clr`, `use_clr_beta` choose other cycles (see `schedule`). The optimizer starts anew. Returns the last
+        [validation loss, metrics…]; `sched` holds the history.
         """
         if min(n_cycle, cycle_len or 1, cycle_mult) < 1:
             raise ValueError("n_cycle, cycle_len and cycle_mult are whole numbers of 1 or more")
@@ -241,11 +239,10 @@ class Learner:
     ) -> None:
         """Raise the rate from start_lr to end_lr in one epoch, or `num_it` batches if that is more.
 
-        Stops when the loss blows up, and leaves the weights as they were (Smith, 2015,
-        arXiv:1506.01186). Read the result with `sched.plot()`.
+        Stops when the loss blows up, and leaves the weights as they were (Smith, 2015, arXiv:1506.01186). Read the
+        result with `sched.plot()`.
         """
-        nb = len(self.batches.trn_dl)
-        n_epochs = -(-num_it // nb)
+        n_epochs = -(-num_it // (nb := len(self.batches.trn_dl)))
         plan = sch.exponential(nb * n_epochs, end_lr / float(np.max(start_lr)))
         self.sched = LRFinder(self._optimizer(start_lr, wds), plan)
         before = {k: v.clone() for k, v in self.model.state_dict().items()}
@@ -254,17 +251,14 @@ class Learner:
         finally:
             self.model.load_state_dict(before)
 
-    def _file(self, name: str) -> Path:
-        return work_dir(self.data.path) / "models" / f"{name}.pt"
-
     def save(self, name: str) -> None:
         """Write the weights of the whole model to models/NAME.pt, whole or not at all."""
-        with atomic(self._file(name)) as part:
+        with atomic(work_dir(self.data.path) / "models" / f"{name}.pt") as part:
             torch.save(self.module.state_dict(), part)
 
     def load(self, name: str) -> None:
         """Read weights that `save` wrote."""
-        file = self._file(name)
+        file = work_dir(self.data.path) / "models" / f"{name}.pt"
         if not file.exists():
             saved = ", ".join(sorted(p.stem for p in file.parent.glob("*.pt"))) or "nothing"
             raise FileNotFoundError(f"{file}: not saved yet (saved here: {saved})")
@@ -295,8 +289,8 @@ class Learner:
     def TTA(self, n_aug: int = 4, is_test: bool = False) -> tuple[np.ndarray, np.ndarray]:
         """Test time augmentation: (predictions, targets).
 
-        Predictions are (ceil(n_aug / 4) + n_aug, n, c), first for the plain pictures, then for
-        augmented ones; log-probabilities, not averaged: take np.mean(np.exp(log_preds), 0).
+        Predictions are (ceil(n_aug / 4) + n_aug, n, c), first for the plain pictures, then for augmented ones;
+        log-probabilities, not averaged: take np.mean(np.exp(log_preds), 0).
         """
         plain, augmented = ("test_dl", "test_aug_dl") if is_test else ("val_dl", "aug_dl")
         augmented = _loader(self.data, augmented)

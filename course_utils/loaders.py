@@ -1,7 +1,7 @@
 """Data sets that hand out whole batches, and the loader that walks through them.
 
-No per-item collation and no worker processes: arrays are sliced; pictures are decoded once by a thread
-pool, kept in memory as small uint8 tensors, and augmented as batches on the device.
+No per-item collation and no worker processes: arrays are sliced; pictures are decoded once by a thread pool, kept in
+memory as small uint8 tensors, and augmented as batches on the device.
 """
 
 import os
@@ -102,8 +102,8 @@ class ArrayDataset:
 class FilesDataset(ArrayDataset):
     """Pictures in files, decoded and resized once, then kept in memory.
 
-    `fnames` are relative to `path`; `y` holds a class number, a row of 0/1, or a float for each. The
-    cache grows up to half of the free memory: further pictures are decoded every time.
+    `fnames` are relative to `path`; `y` holds a class number, a row of 0/1, or a float for each. The cache grows up to
+    half of the free memory: further pictures are decoded every time.
     """
 
     def __init__(self, fnames: Sequence[str], y: Any, path: Path, tfm: Transforms) -> None:

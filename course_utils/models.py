@@ -19,8 +19,8 @@ __all__ = ["AdaptiveConcatPool2d", "count_features", "cut_body", "efficientnet_l
 def load_pretrained(arch: Callable) -> nn.Module:
     """`arch` with its ImageNet weights: a file at hand, else torchvision's download.
 
-    Looks in $COURSE_DATA/weights and $COURSE_MIRROR/weights for ARCH.pth, or the file under torchvision's
-    own name. EfficientNet-Lite0's come with the samples. RuntimeError if there are none to be had.
+    Looks in $COURSE_DATA/weights and $COURSE_MIRROR/weights for ARCH.pth, or the file under torchvision's own name.
+    EfficientNet-Lite0's come with the samples. RuntimeError if there are none to be had.
     """
     if arch is efficientnet_lite0:
         model, weights = arch(), torch.load(get_data("efficientnet-lite0") / "weights.pth", weights_only=True)

@@ -13,16 +13,16 @@ __all__ = ["EpochTable"]
 class EpochTable:
     """Rows of numbers under `names`, shown as HTML in a notebook and as text elsewhere.
 
-    In a notebook one output is redrawn in place, at most three times a second; what stays in the
-    saved file is the plain table, without the bar and without widget state.
+    In a notebook one output is redrawn in place, at most three times a second; what stays in the saved file is the
+    plain table, without the bar and without widget state.
     """
 
     def __init__(self, names: Sequence[str], n_epochs: int) -> None:
         self.table, self.n_epochs = pd.DataFrame(columns=[*names, "seconds"], dtype=float), n_epochs
-        self.table.index.name = "epoch"
         self.bar, self.start, self.drawn = "", time.perf_counter(), 0.0
-        live = getattr(get_ipython(), "kernel", None) is not None
-        self.handle = display(self, display_id=True) if live else None
+        in_notebook = getattr(get_ipython(), "kernel", None) is not None
+        self.handle = display(self, display_id=True) if in_notebook else None
+        self.formats = dict.fromkeys(names, "{:.5f}".format) | {"seconds": "{:.1f}".format}
 
     def track(self, batches: Iterable) -> Iterator:
         """Yield the batches of one epoch and move the bar."""
@@ -30,30 +30,24 @@ class EpochTable:
         for i, batch in enumerate(batches):
             if time.perf_counter() - self.drawn > 0.3:
                 of = f"epoch {len(self.table) + 1} of {self.n_epochs}"
-                self._draw(f"{of} <progress value={i} max={total}></progress> {i}/{total}")
+                self.draw(f"{of} <progress value={i} max={total}></progress> {i}/{total}")
             yield batch
 
     def write(self, values: Iterable[float]) -> None:
         """Add the row of an epoch."""
         self.table.loc[len(self.table)] = [*values, time.perf_counter() - self.start]
-        self._draw("")
+        self.draw()
         if self.handle is None:
             print(repr(self) if len(self.table) == 1 else repr(self).splitlines()[-1])
 
-    def close(self) -> None:
-        """Take the bar away, also after an interruption."""
-        self._draw("")
-
-    def _draw(self, bar: str) -> None:
+    def draw(self, bar: str = "") -> None:
+        """Show the table as it is, with `bar` under it."""
         self.bar, self.drawn = bar, time.perf_counter()
         if self.handle:
             self.handle.update(self)
 
     def _repr_html_(self) -> str:
-        return self.table.to_html(border=0, formatters=self._formats(), index_names=False) + self.bar
+        return self.table.to_html(border=0, formatters=self.formats) + self.bar
 
     def __repr__(self) -> str:
-        return self.table.to_string(formatters=self._formats(), col_space=10, index_names=False)
-
-    def _formats(self) -> dict:
-        return {name: ("{:.1f}" if name == "seconds" else "{:.5f}").format for name in self.table}
+        return self.table.to_string(formatters=self.formats, col_space=10)

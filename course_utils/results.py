@@ -43,8 +43,8 @@ def begin(lesson: str, size: str = "sample", seed: int = 42, data: Path | None =
 def record(name: str, value: float) -> None:
     """Add one stage to the record and rewrite its file, `LESSON.SIZE.DEVICE.json`, at once.
 
-    The file lies in the directory COURSE_RESULTS (default: .runs/interactive). RuntimeError before
-    `begin`, ValueError for a name that was used already and for anything but a finite number.
+    The file lies in the directory COURSE_RESULTS (default: .runs/interactive). RuntimeError before `begin`, ValueError
+    for a name that was used already and for anything but a finite number.
     """
     if not _run:
         raise RuntimeError(f"record({name!r}) comes before begin: call begin(lesson) first")

@@ -1,7 +1,7 @@
 """Learning rates as pure functions of the iteration, and the record of a training run.
 
-A schedule maps the iteration (0, 1, 2, …) to (factor, momentum): the base rates are multiplied by the
-factor; momentum None leaves it alone. `nb` is the number of iterations of the first cycle.
+A schedule maps the iteration (0, 1, 2, …) to (factor, momentum): the base rates are multiplied by the factor; momentum
+None leaves it alone. `nb` is the number of iterations of the first cycle.
 """
 
 import math
@@ -32,8 +32,8 @@ def exponential(nb: int, ratio: float) -> Schedule:
 def sgdr(nb: int, cycle_mult: int = 1) -> Schedule:
     """Cosine annealing with warm restarts (Loshchilov and Hutter, 2016, arXiv:1608.03983).
 
-    Cycle k lasts nb * cycle_mult**k iterations. As in the videos, the first nb / 20 of all run at 1/100
-    of the rate while the cosine's clock goes on.
+    Cycle k lasts nb * cycle_mult**k iterations. As in the videos, the first nb / 20 of all run at 1/100 of the rate
+    while the cosine's clock goes on.
     """
 
     def factor(i: int) -> tuple[float, None]:

@@ -1,7 +1,7 @@
 """Pictures to network inputs: resize once, then augment and normalise whole batches on the device.
 
-Geometry is one matrix per picture. Zoom, crop, rotation and flips multiply into a single affine
-map, so that a picture is resampled once, with reflected borders, whatever the number of transforms.
+Geometry is one matrix per picture. Zoom, crop, rotation and flips multiply into a single affine map, so that a picture
+is resampled once, with reflected borders, whatever the number of transforms.
 """
 
 from collections.abc import Callable, Sequence
@@ -38,8 +38,7 @@ class CropType(Enum):
 
 def _uniform(n: int, low: float, high: float, p: float = 1.0, neutral: float = 0.0) -> Tensor:
     """n draws from [low, high), each replaced by `neutral` with probability 1 - p."""
-    draw = torch.empty(n).uniform_(low, high)
-    return draw if p >= 1 else torch.where(torch.rand(n) < p, draw, neutral)
+    return torch.where(torch.rand(n) < p, torch.empty(n).uniform_(low, high), neutral)
 
 
 def _affine(xx: Any = 1.0, xy: Any = 0.0, yx: Any = 0.0, yy: Any = 1.0, tx: Any = 0.0, ty: Any = 0.0) -> Tensor:
@@ -57,8 +56,7 @@ class RandomScale:
 
     def matrix(self, n: int, sz: int) -> Tensor:
         keep = 1 / _uniform(n, 1, self.max_zoom, self.p, neutral=1.0)
-        x, y = ((1 - keep) * _uniform(n, -1, 1) for _ in range(2))
-        return _affine(xx=keep, yy=keep, tx=x, ty=y)
+        return _affine(xx=keep, yy=keep, tx=(1 - keep) * _uniform(n, -1, 1), ty=(1 - keep) * _uniform(n, -1, 1))
 
 
 @dataclass
@@ -91,7 +89,7 @@ class RandomFlip:
     p: float = 0.5
 
     def matrix(self, n: int, sz: int) -> Tensor:
-        return _affine(xx=torch.where(torch.rand(n) < self.p, -1.0, 1.0))
+        return _affine(xx=1 - 2.0 * (torch.rand(n) < self.p))
 
 
 class RandomDihedral:
@@ -99,8 +97,7 @@ class RandomDihedral:
 
     def matrix(self, n: int, sz: int) -> Tensor:
         a = torch.randint(4, (n,)) * torch.pi / 2
-        turn = _affine(xx=a.cos(), xy=-a.sin(), yx=a.sin(), yy=a.cos()).round()
-        return RandomFlip().matrix(n, sz) @ turn
+        return RandomFlip().matrix(n, sz) @ _affine(a.cos(), -a.sin(), a.sin(), a.cos()).round()
 
 
 @dataclass
@@ -127,32 +124,27 @@ transforms_top_down = [*transforms_basic, RandomDihedral()]
 class Transforms:
     """The way from a decoded picture to a normalised batch, in three steps.
 
-    `prepare` (once per picture, cacheable) resizes; `window` cuts a square; `batch` augments
-    and normalises n squares at once on the device.
+    `prepare` (once a picture, cacheable) resizes, `window` cuts squares of `side` pixels, `batch` augments and
+    normalises n of them at once on the device, to `sz` pixels.
     """
 
-    def __init__(
-        self, sz: int, stats: Stats, aug: Sequence = (), crop: CropType = CropType.CENTER, side: int | None = None
-    ) -> None:
-        if sz < 1:
-            raise ValueError(f"sz must be a positive number of pixels, not {sz}")
-        self.sz, self.stats, self.crop, self.side = sz, stats, crop, side or sz
+    def __init__(self, sz: int, stats: Stats, crop: CropType, aug: Sequence = (), max_zoom: float = 1) -> None:
+        if sz < 1 or max_zoom < 1:
+            raise ValueError(f"sz (pixels) and max_zoom (a factor) must be 1 or more, not {sz} and {max_zoom}")
+        self.sz, self.stats, self.crop, self.side = sz, stats, crop, round(sz * max_zoom)
         self.geometry = [t for t in aug if hasattr(t, "matrix")]
         self.colour = [t for t in aug if not hasattr(t, "matrix")]
 
     def prepare(self, picture: Any) -> Any:
-        """A picture, or tensor (…, 3, h, w), with shortest side `side`; squashed for CropType.NO."""
-        size = [self.side] * (2 if self.crop is CropType.NO else 1)
-        if self.crop is CropType.CENTER:
-            return TF.center_crop(TF.resize(picture, size, antialias=True), [self.side])
-        return TF.resize(picture, size, antialias=True)
+        """A PIL picture, or a tensor (…, 3, h, w), with shortest side `side`; squashed for CropType.NO."""
+        picture = TF.resize(picture, [self.side] * (2 if self.crop is CropType.NO else 1), antialias=True)
+        return TF.center_crop(picture, [self.side]) if self.crop is CropType.CENTER else picture
 
     def window(self, pictures: Sequence[Tensor]) -> Tensor:
         """n prepared pictures of any shape to uint8 (n, 3, side, side), cut at random places."""
         if isinstance(pictures, Tensor) and pictures.shape[2:] == (self.side, self.side):
             return pictures
-        at = torch.rand(len(pictures)).tolist() if self.crop is CropType.RANDOM else [0.5] * len(pictures)
-        return torch.stack([self._cut(p, u) for p, u in zip(pictures, at, strict=True)])
+        return torch.stack([self._cut(p, u) for p, u in zip(pictures, torch.rand(len(pictures)).tolist(), strict=True)])
 
     def _cut(self, p: Tensor, u: float) -> Tensor:
         top, left = (round(u * (n - self.side)) for n in p.shape[1:])
@@ -178,44 +170,29 @@ class Transforms:
         return F.affine_grid(theta[:, :2].to(DEVICE), [n, 3, self.sz, self.sz], align_corners=False)
 
     def __call__(self, image: np.ndarray) -> np.ndarray:
-        """One picture (h, w, 3), in 0..1 or 0..255, to a normalised (3, sz, sz) array."""
-        image = np.asarray(image)
-        scale = 1 if image.dtype == np.uint8 else 255
-        picture = torch.from_numpy((image * scale).round().astype(np.uint8)).permute(2, 0, 1)
+        """One picture (h, w, 3), uint8 or float in 0..1, to a normalised (3, sz, sz) array."""
+        picture = torch.from_numpy(np.asarray(image)).permute(2, 0, 1)
         return to_np(self.batch(self.window([self.prepare(picture)])))[0]
 
     def denorm(self, x: Any) -> np.ndarray:
         """Undo the normalisation: (…, 3, h, w) to (…, h, w, 3) in 0..1, ready for imshow."""
-        x = np.moveaxis(to_np(x), -3, -1)
-        return (x * self.stats[1] + self.stats[0]).clip(0, 1)
+        return (np.moveaxis(to_np(x), -3, -1) * self.stats[1] + self.stats[0]).clip(0, 1)
 
 
 def tfms_from_stats(
-    stats: Stats,
-    sz: int,
-    aug_tfms: Sequence | None = None,
-    max_zoom: float | None = None,
-    pad: int = 0,
-    crop_type: CropType = CropType.RANDOM,
-) -> tuple[Transforms, Transforms]:
+    stats: Stats, sz: int, aug_tfms: Sequence = (), max_zoom: float | None = None, pad: int = 0,
+    crop_type: CropType = CropType.RANDOM
+) -> tuple[Transforms, Transforms]:  # fmt: skip
     """The (training, validation) transforms for pictures of sz x sz pixels.
 
-    Training: zoom up to `max_zoom`, reflection padding of `pad` pixels, the augmentations, a crop
-    of type `crop_type`. Validation: shortest side to sz, centre crop. Used in lessons 1, 2 and 7.
+    Training: zoom up to `max_zoom`, reflection padding of `pad` pixels, the augmentations, a crop of type `crop_type`.
+    Validation: shortest side to sz, centre crop. Used in lessons 1, 2 and 7.
     """
-    aug = list(aug_tfms or [])
-    if max_zoom is not None and max_zoom < 1:
-        raise ValueError(f"max_zoom is a factor of 1 or more, not {max_zoom}")
-    if pad:
-        aug.insert(0, AddPadding(pad))
-    if max_zoom:
-        aug.insert(0, RandomScale(max_zoom))
-    side = round(sz * (max_zoom or 1))
+    aug = [RandomScale(max_zoom)] * bool(max_zoom) + [AddPadding(pad)] * bool(pad) + list(aug_tfms or [])
     val_crop = CropType.NO if crop_type is CropType.NO else CropType.CENTER
-    return Transforms(sz, stats, aug, crop_type, side), Transforms(sz, stats, crop=val_crop)
+    return Transforms(sz, stats, crop_type, aug, max_zoom or 1), Transforms(sz, stats, val_crop)
 
 
 def tfms_from_model(arch: Callable, sz: int, *args: Any, **kwargs: Any) -> tuple[Transforms, Transforms]:
     """`tfms_from_stats` with the statistics that the pre-trained `arch` was trained with."""
-    stats = inception_stats if arch.__name__ in HALF_STATS else imagenet_stats
-    return tfms_from_stats(stats, sz, *args, **kwargs)
+    return tfms_from_stats(inception_stats if arch.__name__ in HALF_STATS else imagenet_stats, sz, *args, **kwargs)

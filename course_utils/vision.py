@@ -81,8 +81,8 @@ class ImageClassifierData:
     ) -> "ImageClassifierData":  # fmt: skip
         """A table of (id, labels): pictures path/folder/ID+suffix, labels split at `cat_separator`.
 
-        One label in every row makes classes, several make rows of 0/1, `continuous` makes numbers.
-        `val_idxs`: rows of the validation set; a random fifth if not given.
+        One label in every row makes classes, several make rows of 0/1, `continuous` makes numbers. `val_idxs`: rows of
+        the validation set; a random fifth if not given.
         """
         path, table = Path(path), pd.read_csv(csv_fname, header=0 if skip_header else None, dtype={0: str})
         if table.shape[1] < 2:
@@ -156,8 +156,8 @@ def _resized_copy(path: Path, root: Path, targ: int, name: str) -> None:
 class ConvLearner(Learner):
     """A pre-trained convolutional body with a new head, or any model of pictures.
 
-    While `precompute` is on, the body runs once over the pictures, un-augmented; its activations
-    are kept (on disk, too) and `fit` trains the head alone on them, in seconds.
+    While `precompute` is on, the body runs once over the pictures, un-augmented; its activations are kept (on disk,
+    too) and `fit` trains the head alone on them, in seconds.
     """
 
     precompute = False
@@ -170,8 +170,8 @@ class ConvLearner(Learner):
     ) -> "ConvLearner":  # fmt: skip
         """`arch`, a function of torchvision or efficientnet_lite0, with ImageNet weights and a new head.
 
-        The head: max and mean pooling, fully connected layers of `xtra_fc` and data.c units behind
-        dropout `ps`; or `custom_head`, given the feature map. At first only the head is trained.
+        The head: max and mean pooling, fully connected layers of `xtra_fc` and data.c units behind dropout `ps`; or
+        `custom_head`, given the feature map. At first only the head is trained.
         """
         body, split = cut_body(load_pretrained(arch))
         if custom_head is None:

@@ -357,9 +357,7 @@ def spoiled(bad: bytes) -> bytes:
 
 
 @pytest.mark.parametrize("fault", BAD)
-def test_a_member_that_leaves_its_folder_is_refused_before_anything_is_written(
-    root, tmp_path, monkeypatch, fault
-):
+def test_a_member_that_leaves_its_folder_is_refused_before_anything_is_written(root, tmp_path, monkeypatch, fault):
     monkeypatch.setattr(shutil, "unpack_archive", lambda *_, **__: pytest.fail("unpacked"))
     archives({"pets.tgz" if fault.startswith("tar") else "pets.zip": spoiled(BAD[fault])})
     before = tree(tmp_path)

@@ -102,7 +102,9 @@ def test_weights_file_under_torchvisions_name(tmp_path, monkeypatch):
     torch.save(model.state_dict(), folder / "squeezenet1_1-b8a52dc0.pth")
     monkeypatch.setenv("COURSE_DATA", str(tmp_path))
     loaded = load_pretrained(tvm.squeezenet1_1)
-    assert all(torch.equal(a, b) for a, b in zip(model.state_dict().values(), loaded.state_dict().values(), strict=True))
+    assert all(
+        torch.equal(a, b) for a, b in zip(model.state_dict().values(), loaded.state_dict().values(), strict=True)
+    )
 
 
 def test_no_weights_says_where_to_put_them(monkeypatch, tmp_path):
@@ -114,7 +116,9 @@ def test_no_weights_says_where_to_put_them(monkeypatch, tmp_path):
     monkeypatch.setenv("COURSE_MIRROR", str(tmp_path))
     monkeypatch.setattr("torch.hub.load_state_dict_from_url", offline)
     monkeypatch.setattr("torchvision.models._api.load_state_dict_from_url", offline)
-    with pytest.raises(RuntimeError, match=r"resnet34: no weights \(no network\); put resnet34-b627a593\.pth into .*weights"):
+    with pytest.raises(
+        RuntimeError, match=r"resnet34: no weights \(no network\); put resnet34-b627a593\.pth into .*weights"
+    ):
         load_pretrained(tvm.resnet34)
 
 

@@ -58,10 +58,7 @@ def linear():
 def test_the_layout_is_that_of_the_competition(folder):
     count = dogscats.COUNTS
     expected = {
-        f"{split}/{kind}s/{kind}.{i}.jpg"
-        for split in count
-        for kind in ("cat", "dog")
-        for i in range(count[split])
+        f"{split}/{kind}s/{kind}.{i}.jpg" for split in count for kind in ("cat", "dog") for i in range(count[split])
     } | {f"test1/{i}.jpg" for i in range(1, dogscats.TEST_COUNT + 1)}
     assert {p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file()} == expected
     assert count == {"train": 200, "valid": 100}
