@@ -4,7 +4,7 @@ SIZE ?= sample
 PY := .venv/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run full test lab data bench doctor lock clean
+.PHONY: help setup run full test lab data results bench doctor lock clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' Makefile
@@ -25,7 +25,10 @@ lab: setup ## open JupyterLab on nbs/
 	$(PY) -m jupyterlab nbs
 
 data: setup ## fetch a full data set (NAME=dogscats)
-	$(PY) -m course_utils.data $(or $(NAME),$(error which data set? make data NAME=dogscats))
+	$(PY) -m tools.data $(or $(NAME),$(error which data set? make data NAME=dogscats))
+
+results: setup ## write the tables of README.md from the records in results/
+	$(PY) -m tools.tables
 
 bench: setup ## compare the speed of the picture loaders
 	$(PY) -m tools.bench_images

@@ -1,8 +1,4 @@
-"""The helper package of the course: `from course_utils import *` gives what the videos' cells use.
-
-That is every public name of the modules, and the usual short names (np, pd, plt, torch, nn, F, …). The lessons import
-by name instead, so that a reader sees where things come from.
-"""
+"""All that the videos' cells use: the public names of the modules, and the usual short ones (np, pd, torch, …)."""
 
 import os
 from pathlib import Path

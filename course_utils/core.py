@@ -14,9 +14,8 @@ from torch import Tensor, nn
 __all__ = ["DEVICE", "VV", "T", "V", "children", "get_cv_idxs", "set_seed", "split_by_idx", "to_np"]
 
 ROOT = Path(__file__).resolve().parents[1]
-_BEST = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
-DEVICE = torch.device(_BEST)
-"""Where models and batches live, chosen once."""
+DEVICE = torch.accelerator.current_accelerator(check_available=True) or torch.device("cpu")
+"""Where models and batches live, chosen once: cuda, else mps, else cpu."""
 
 torch.set_float32_matmul_precision("high")  # TF32 on GPUs that have it; no effect elsewhere
 
@@ -34,13 +33,14 @@ def set_seed(seed: int) -> None:
 
 
 def work_dir(path: Path) -> Path:
-    """Where saved weights and cached activations of the data at `path` go: there, or COURSE_WORK if set.
+    """Where weights and activations go: COURSE_WORK if set, else `path`, or .runs/work/NAME if that is read-only."""
+    given = os.environ.get("COURSE_WORK") or (path if os.access(path, os.W_OK) else ROOT / ".runs/work" / path.name)
+    return Path(given)
 
-    Or .runs/work/NAME in the repository, where `path` is read-only.
-    """
-    if given := os.environ.get("COURSE_WORK"):
-        return Path(given)
-    return path if os.access(path, os.W_OK) else ROOT / ".runs" / "work" / path.name
+
+def to_device(t: Tensor) -> Tensor:
+    """`t` on `DEVICE`. CUDA sets the bytes aside at once, so the host need not wait for it; MPS does not."""
+    return t.to(DEVICE, non_blocking=DEVICE.type == "cuda")
 
 
 @contextmanager
@@ -55,15 +55,20 @@ def atomic(file: Path) -> Iterator[Path]:
         part.unlink(missing_ok=True)
 
 
+def as_tensor(a: Any) -> Tensor:
+    """A tensor as it is; an array or a list as a copy, which its owner cannot change, of the same dtype."""
+    return a if isinstance(a, Tensor) else torch.from_numpy(np.array(a))
+
+
 def T(a: Any) -> Tensor:
     """Array, list or tensor to a tensor: integers become int64, other numbers float32."""
-    t = torch.as_tensor(a)
+    t = as_tensor(a)
     return t.float() if t.is_floating_point() else t.long()
 
 
 def V(x: Any) -> Any:
     """`T`, on `DEVICE`; lists and tuples of arrays element by element. (No Variable needed now.)"""
-    return [V(o) for o in x] if isinstance(x, (list, tuple)) and np.ndim(x[0]) else T(x).to(DEVICE)
+    return [V(o) for o in x] if isinstance(x, (list, tuple)) and np.ndim(x[0]) else to_device(T(x))
 
 
 VV = V
@@ -84,15 +89,13 @@ def children(m: nn.Module) -> list[nn.Module]:
 
 
 def get_cv_idxs(n: int, cv_idx: int = 0, val_pct: float = 0.2, seed: int = 42) -> np.ndarray:
-    """Row numbers of fold `cv_idx` of a random validation set: int(n * val_pct) of n, unsorted.
-
-    The same numbers as in the videos, without their side effect on NumPy's global generator.
-    """
+    """Fold `cv_idx` of a random validation set: int(n * val_pct) of n row numbers, unsorted, those of the videos."""
     n_val = int(val_pct * n)
     return np.random.RandomState(seed).permutation(n)[cv_idx * n_val : (cv_idx + 1) * n_val]
 
 
 def split_by_idx(idxs: Iterable[int], *arrays: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Split each array in two: (the rows in `idxs`, the rest), both in the array's own order."""
-    mask = np.isin(np.arange(len(arrays[0])), np.asarray(idxs))
+    """Split each array into (the rows in `idxs`, the rest), both in its own order; IndexError for a missing row."""
+    mask = np.zeros(len(arrays[0]), bool)
+    mask[list(idxs)] = True
     return [(a[mask], a[~mask]) for a in arrays]

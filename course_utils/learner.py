@@ -1,24 +1,24 @@
 """The training loop, and the Learner that adds layer groups, schedules, saving and prediction."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from inspect import signature
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import torch
+import torchinfo
 from torch import Tensor, nn, optim
 from torch.nn.modules.batchnorm import _BatchNorm
-from torchinfo import ModelStatistics
-from torchinfo import summary as torchinfo_summary
 
 from . import schedule as sch
-from .core import DEVICE, T, atomic, autocast, children, to_np, work_dir
+from .core import DEVICE, T, atomic, autocast, children, to_device, to_np, work_dir
+from .loaders import Repeated
 from .progress import EpochTable
 from .schedule import Callback, LRFinder, Sched
 
 __all__ = ["Learner", "SGD_Momentum", "fit", "set_lrs", "train_mode", "validate"]
-
 
 Floats = float | Sequence[float]
 Fns = Sequence[Callable]
@@ -35,17 +35,12 @@ def set_lrs(opt: optim.Optimizer, lrs: Floats) -> None:
         group["lr"] = lr
 
 
-def is_frozen(m: nn.Module) -> bool:
-    """Whether a module has parameters and none of them is to be trained."""
-    params = list(m.parameters())
-    return bool(params) and not any(p.requires_grad for p in params)
-
-
 def train_mode(model: nn.Module) -> None:
-    """Training mode, but BatchNorm that is frozen, or under `bn_freeze`, keeps its statistics."""
+    """Training mode, but BatchNorm that is frozen, or under `bn_freeze`, keeps its statistics. Calls model.reset()."""
     model.train()
+    getattr(model, "reset", bool)()
     for m in model.modules():
-        if isinstance(m, _BatchNorm) and (getattr(m, "bn_freeze", False) or is_frozen(m)):
+        if isinstance(m, _BatchNorm) and (getattr(m, "bn_freeze", False) or (m.affine and not m.weight.requires_grad)):
             m.eval()
 
 
@@ -57,43 +52,42 @@ def _forward(model: nn.Module, xs: Sequence[Tensor]) -> tuple[Tensor, list]:
     return out.float(), extra
 
 
-def _start_pass(model: nn.Module) -> None:
-    if hasattr(model, "reset"):
-        model.reset()
+def _outputs(model: nn.Module, dl: Iterable) -> Iterator[tuple[Tensor, Tensor]]:
+    """(prediction, target) of each batch, in evaluation mode."""
+    model.eval()
+    getattr(model, "reset", bool)()
+    for *xs, y in dl:
+        yield _forward(model, xs)[0], y
 
 
-@torch.inference_mode()
+@torch.no_grad()  # not inference_mode: a hidden state that the model keeps goes on into training
 def validate(model: nn.Module, dl: Iterable, crit: Callable, metrics: Fns = ()) -> list[float]:
     """[mean loss, metrics…] of the whole set a loader walks through, in evaluation mode."""
-    model.eval()
-    _start_pass(model)
-    losses, sizes, preds, targs = [], [], [], []
-    for *xs, y in dl:
-        out, _ = _forward(model, xs)
+    losses, sizes, kept = [], [], []
+    for out, y in _outputs(model, dl):
         losses.append(crit(out, y))
         sizes.append(len(y))
         if metrics:
-            preds.append(out)
-            targs.append(y)
-    loss = torch.stack(losses).double().cpu() @ torch.tensor(sizes).double() / sum(sizes)
-    return [float(loss), *(float(m(torch.cat(preds), torch.cat(targs))) for m in metrics)]
+            kept.append((out, y))
+    preds_targs = [torch.cat(column) for column in zip(*kept, strict=True)]
+    return [float(np.average(to_np(torch.stack(losses)), weights=sizes)), *(float(m(*preds_targs)) for m in metrics)]
 
 
-def fit(
-    model: nn.Module, data: Any, n_epochs: int, opt: optim.Optimizer, crit: Callable, metrics: Fns = (),
-    callbacks: Sequence[Callback] = (), reg_fn: Callable | None = None
-) -> list[float]:  # fmt: skip
-    """Train for `n_epochs` on data.trn_dl with the optimizer given, validating on data.val_dl.
+@torch.no_grad()
+def predict_with_targs(model: nn.Module, dl: Iterable) -> tuple[np.ndarray, np.ndarray]:
+    """(predictions, targets) of a model over a loader, in its order."""
+    preds, targs = zip(*_outputs(model, dl), strict=True)
+    return to_np(torch.cat(preds)), to_np(torch.cat(targs))
 
-    `reg_fn(output, extra, loss)`: the loss to minimise, where it is more than `crit` (the one printed). Returns the
-    last [validation loss, metrics…].
-    """
+
+def fit(model: nn.Module, data: Any, n_epochs: int, opt: optim.Optimizer, crit: Callable, metrics: Fns = (),
+        callbacks: Sequence[Callback] = (), reg_fn: Callable | None = None) -> list[float]:  # fmt: skip
+    """Train on data.trn_dl; the last [validation loss, metrics…]. `reg_fn(out, extra, loss)`: its loss to minimise."""
     table = EpochTable(["trn_loss", "val_loss", *(m.__name__ for m in metrics)], n_epochs)
     losses, values, stops = [], [], []
     try:
         for _ in range(n_epochs):
             train_mode(model)
-            _start_pass(model)
             for *xs, y in table.track(data.trn_dl):
                 for cb in callbacks:
                     cb.on_batch_begin()
@@ -115,15 +109,14 @@ def fit(
 
 
 class _SaveCycles(Callback):
-    """Saves the weights after the last epoch of each cycle as NAME_cyc_0, NAME_cyc_1, …"""
+    """Saves the weights after the last epoch of each cycle."""
 
     def __init__(self, learn: "Learner", name: str, lengths: Sequence[int]) -> None:
-        self.learn, self.name, self.ends, self.epoch = learn, name, np.cumsum(lengths).tolist(), 0
+        self.learn, self.name, self.ends = learn, name, np.cumsum(lengths).tolist()
 
     def on_epoch_end(self, metrics: list[float]) -> None:
-        self.epoch += 1
-        if self.epoch in self.ends:
-            self.learn.save(f"{self.name}_cyc_{self.ends.index(self.epoch)}")
+        if (epoch := len(self.learn.sched.val_losses)) in self.ends:
+            self.learn.save_cycle(self.name, self.ends.index(epoch))
 
 
 def _per_group(values: Any, n: int, what: str) -> list[float]:
@@ -137,16 +130,10 @@ def _per_group(values: Any, n: int, what: str) -> list[float]:
 
 
 class Learner:
-    """A model, its data, its loss and its optimizer; `fit` trains the layer groups not frozen.
+    """A model, its loss, its data (path, trn_dl, val_dl, perhaps test_dl) and opt_fn(params, lr=…), called by `fit`."""
 
-    `data` has path, trn_dl, val_dl and, for test predictions, test_dl. `opt_fn(params, lr=…)` makes the optimizer, anew
-    at each `fit`. Weights are saved in data.path/models.
-    """
-
-    def __init__(
-        self, data: Any, model: nn.Module, opt_fn: Callable | None = None, crit: Callable | None = None,
-        metrics: Fns = (), clip: float | None = None, reg_fn: Callable | None = None
-    ) -> None:  # fmt: skip
+    def __init__(self, data: Any, model: nn.Module, opt_fn: Callable | None = None, crit: Callable | None = None,
+                 metrics: Fns = (), clip: float | None = None, reg_fn: Callable | None = None) -> None:  # fmt: skip
         self.data, self.crit, self.metrics, self.clip, self.reg_fn = data, crit, list(metrics), clip, reg_fn
         self.module = model.to(DEVICE, memory_format=torch.channels_last)
         self.opt_fn = opt_fn or SGD_Momentum(0.9)
@@ -163,8 +150,9 @@ class Learner:
         return self.data
 
     def get_layer_groups(self) -> list[nn.Module]:
-        """Parts that can be frozen and given rates of their own, first to last: the children."""
-        return children(self.model)
+        """What can be frozen or given a rate: the children, first to last, or the model if it has own parameters."""
+        own = next(self.model.parameters(recurse=False), None)
+        return [self.model] if own is not None else children(self.model) or [self.model]
 
     def freeze_to(self, n: int) -> None:
         """Train the layer groups from the n-th on (negative: from the end); freeze the others."""
@@ -199,55 +187,50 @@ class Learner:
         fused = {"fused": True} if "fused" in signature(self.opt_fn).parameters else {}
         opt = self.opt_fn(params, lr=lrs[-1], **fused)
         if self.clip:
-            opt.register_step_pre_hook(
-                lambda *_: nn.utils.clip_grad_norm_(self.module.parameters(), self.clip) and None
-            )
+            opt.register_step_pre_hook(self._clip)
         return opt
 
-    def _clip(self, *_: Any) -> None:
-        nn.utils.clip_grad_norm_(self.module.parameters(), self.clip)
+    def _clip(self, opt: optim.Optimizer, *_: Any) -> None:
+        # only what is trained: parameters frozen since may still hold an old gradient
+        nn.utils.clip_grad_norm_([p for group in opt.param_groups for p in group["params"]], self.clip)
 
-    def fit(
-        self, lrs: Floats, n_cycle: int, wds: Floats | None = None, cycle_len: int | None = None,
-        cycle_mult: int = 1, metrics: Fns | None = None, cycle_save_name: str | None = None,
-        use_clr: tuple | None = None, use_clr_beta: tuple | None = None, callbacks: Sequence[Callback] = ()
-    ) -> list[float]:  # fmt: skip
-        """Train for n_cycle epochs at a constant rate, or for n_cycle cycles of cosine annealing.
+    def fit(self, lrs: Floats, n_cycle: int, wds: Floats | None = None, cycle_len: int | None = None,
+            cycle_mult: int = 1, metrics: Fns | None = None, cycle_save_name: str | None = None,
+            use_clr: tuple | None = None, use_clr_beta: tuple | None = None,
+            callbacks: Sequence[Callback] = ()) -> list[float]:  # fmt: skip
+        """Train n_cycle epochs at a constant rate, or cycles of cosine annealing of cycle_len * cycle_mult**k epochs.
 
-        Cycle k lasts cycle_len * cycle_mult**k epochs. `lrs`, `wds`: one number, or one for each layer group.
-        `use_clr`, `use_clr_beta` choose other cycles (see `schedule`). The optimizer starts anew. Returns the last
-        [validation loss, metrics…]; `sched` holds the history.
+        `lrs`, `wds`: one number, or one for each layer group, else ValueError. `use_clr`, `use_clr_beta`: other cycles
+        (see `schedule`). Returns the last [validation loss, metrics…]; `sched` holds the history.
         """
-        if min(n_cycle, cycle_len or 1, cycle_mult) < 1:
+        length = 1 if cycle_len is None else cycle_len
+        if min(n_cycle, length, cycle_mult) < 1:
             raise ValueError("n_cycle, cycle_len and cycle_mult are whole numbers of 1 or more")
-        lengths = [(cycle_len or 1) * cycle_mult**k for k in range(n_cycle)]
-        nb = len(self.batches.trn_dl) * lengths[0]
+        lengths = [length * cycle_mult**k for k in range(n_cycle)]
+        nb = len(self.batches.trn_dl) * length
         plan = sch.constant if cycle_len is None else sch.sgdr(nb, cycle_mult)
         if clr := use_clr or use_clr_beta:
             plan = (sch.circular if use_clr else sch.circular_beta)(nb, *clr[:2], clr[2:] or None)
         saving = [_SaveCycles(self, cycle_save_name, lengths)] if cycle_save_name else []
         self.sched = Sched(self._optimizer(lrs, wds), plan)
-        return self._run(sum(lengths), [*callbacks, *saving], metrics)
+        callbacks, metrics = [self.sched, *callbacks, *saving], self.metrics if metrics is None else metrics
+        return fit(self.model, self.batches, sum(lengths), self.sched.opt, self.crit, metrics, callbacks, self.reg_fn)
 
-    def _run(self, n_epochs: int, callbacks: Sequence[Callback] = (), metrics: Fns | None = None) -> list[float]:
-        metrics, opt = self.metrics if metrics is None else metrics, self.sched.opt
-        callbacks = [self.sched, *callbacks]
-        return fit(self.model, self.batches, n_epochs, opt, self.crit, metrics, callbacks, self.reg_fn)
+    def lr_find(self, start_lr: Floats = 1e-5, end_lr: float = 10, wds: Floats | None = None,
+                num_it: int = 100) -> None:  # fmt: skip
+        """Raise the rate to `end_lr` in an epoch, or `num_it` batches if that is more, until the loss blows up.
 
-    def lr_find(
-        self, start_lr: Floats = 1e-5, end_lr: float = 10, wds: Floats | None = None, num_it: int = 100
-    ) -> None:
-        """Raise the rate from start_lr to end_lr in one epoch, or `num_it` batches if that is more.
-
-        Stops when the loss blows up, and leaves the weights as they were (Smith, 2015, arXiv:1506.01186). Read the
-        result with `sched.plot()`.
+        Leaves the weights as they were; read the result with `sched.plot()` (Smith, 2015, arXiv:1506.01186).
         """
-        n_epochs = -(-num_it // (nb := len(self.batches.trn_dl)))
-        plan = sch.exponential(nb * n_epochs, end_lr / float(np.max(start_lr)))
-        self.sched = LRFinder(self._optimizer(start_lr, wds), plan)
+        opt, top = self._optimizer(start_lr, wds), float(np.max(start_lr))
+        if not 0 < top < end_lr:
+            raise ValueError(f"lr_find needs 0 < start_lr < end_lr, not {top:g} and {end_lr:g}")
+        batches = Repeated(self.batches.trn_dl, -(-num_it // len(self.batches.trn_dl)))
+        data = SimpleNamespace(trn_dl=batches, val_dl=self.batches.val_dl)
+        self.sched = LRFinder(opt, sch.exponential(len(batches), end_lr / top))
         before = {k: v.clone() for k, v in self.model.state_dict().items()}
         try:
-            self._run(n_epochs)
+            fit(self.model, data, 1, opt, self.crit, self.metrics, [self.sched], self.reg_fn)
         finally:
             self.model.load_state_dict(before)
 
@@ -264,8 +247,12 @@ class Learner:
             raise FileNotFoundError(f"{file}: not saved yet (saved here: {saved})")
         self.module.load_state_dict(torch.load(file, map_location=DEVICE, weights_only=True))
 
+    def save_cycle(self, name: str, cycle: int) -> None:
+        """Write the weights as models/NAME_cyc_CYCLE.pt, as fit(…, cycle_save_name=name) does after each cycle."""
+        self.save(f"{name}_cyc_{cycle}")
+
     def load_cycle(self, name: str, cycle: int) -> None:
-        """Read the weights at the end of a cycle of fit(…, cycle_save_name=name)."""
+        """Read weights that `save_cycle` wrote."""
         self.load(f"{name}_cyc_{cycle}")
 
     def predict(self, is_test: bool = False) -> np.ndarray:
@@ -282,39 +269,31 @@ class Learner:
 
     def predict_array(self, arr: Any) -> np.ndarray:
         """Predictions for one batch of inputs, as an array or a tensor."""
-        self.module.eval()
-        with torch.inference_mode():
-            return to_np(_forward(self.module, [T(arr).to(DEVICE)])[0])
+        x = to_device(T(arr))
+        return self.predict_dl([(x, x)])  # whatever stands for the targets
 
     def TTA(self, n_aug: int = 4, is_test: bool = False) -> tuple[np.ndarray, np.ndarray]:
-        """Test time augmentation: (predictions, targets).
+        """Test time augmentation: ((ceil(n_aug / 4) + n_aug, n, c) predictions, targets); plain pictures come first.
 
-        Predictions are (ceil(n_aug / 4) + n_aug, n, c), first for the plain pictures, then for augmented ones;
-        log-probabilities, not averaged: take np.mean(np.exp(log_preds), 0).
+        Log-probabilities, not averaged: take np.mean(np.exp(log_preds), 0).
         """
-        plain, augmented = ("test_dl", "test_aug_dl") if is_test else ("val_dl", "aug_dl")
-        augmented = _loader(self.data, augmented)
-        preds, targs = predict_with_targs(self.module, _loader(self.data, plain))
-        more = [predict_with_targs(self.module, augmented)[0] for _ in range(n_aug)]
+        names = ("test_dl", "test_aug_dl") if is_test else ("val_dl", "aug_dl")
+        plain, augmented = (_loader(self.data, name) for name in names)
+        preds, targs = predict_with_targs(self.module, plain)
+        more = [self.predict_dl(augmented) for _ in range(n_aug)]
         return np.stack([preds] * -(-n_aug // 4) + more), targs
 
-    def summary(self) -> ModelStatistics:
-        """Each layer's input and output shape, number of parameters, and whether it is trained."""
+    def summary(self, depth: int = 2) -> torchinfo.ModelStatistics:
+        """Layers down to `depth`: input and output shape, number of parameters, and whether they are trained."""
         *xs, _ = next(iter(self.data.val_dl))
         columns = ("input_size", "output_size", "num_params", "trainable")
-        return torchinfo_summary(self.module, input_data=[x[:1] for x in xs], col_names=columns, verbose=0)
+        inputs = [x[:1] for x in xs]
+        return torchinfo.summary(
+            self.module, input_data=inputs, col_names=columns, col_width=18, depth=depth, verbose=0
+        )
 
 
 def _loader(data: Any, name: str) -> Iterable:
-    if (dl := getattr(data, name)) is None:
+    if (dl := getattr(data, name, None)) is None:
         raise ValueError(f"the data has no {name}: name the test set when making it (test_name=…)")
     return dl
-
-
-@torch.inference_mode()
-def predict_with_targs(model: nn.Module, dl: Iterable) -> tuple[np.ndarray, np.ndarray]:
-    """(predictions, targets) of a model over a loader, in its order."""
-    model.eval()
-    _start_pass(model)
-    preds, targs = zip(*((_forward(model, xs)[0], y) for *xs, y in dl), strict=True)
-    return to_np(torch.cat(preds)), to_np(torch.cat(targs))

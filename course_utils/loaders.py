@@ -1,13 +1,9 @@
-"""Data sets that hand out whole batches, and the loader that walks through them.
-
-No per-item collation and no worker processes: arrays are sliced; pictures are decoded once by a thread pool, kept in
-memory as small uint8 tensors, and augmented as batches on the device.
-"""
+"""Data sets that hand out whole batches on the device, and the loader that walks through them; no worker processes."""
 
 import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import cache
+from itertools import chain, repeat
 from pathlib import Path
 from typing import Any
 
@@ -18,26 +14,21 @@ from PIL import Image, ImageOps
 from torch import Tensor
 from torchvision.transforms.v2 import functional as TF
 
-from .core import DEVICE, T, to_np
+from .core import T, as_tensor, to_device, to_np
 from .transforms import Transforms
 
 __all__ = ["ArrayDataset", "BatchLoader", "FilesDataset", "open_image"]
 
+POOL = ThreadPoolExecutor(os.cpu_count())  # Pillow releases Python's lock while it decodes
 PICTURES = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".webp")
 
 
-@cache
-def pool() -> ThreadPoolExecutor:
-    """Threads that decode pictures, one a core (Pillow releases Python's lock while it decodes)."""
-    return ThreadPoolExecutor(os.cpu_count())
-
-
-def picture_names(root: Path, folder: str) -> list[str]:
-    """Names, relative to `root`, of the pictures in root/folder, sorted; there must be some."""
-    names = sorted(f"{folder}/{p.name}" for p in (root / folder).iterdir() if p.suffix.lower() in PICTURES)
-    if not names:
-        raise FileNotFoundError(f"{root / folder}: no pictures ({', '.join(PICTURES)}) in this folder")
-    return names
+def picture_names(folder: Path, root: Path) -> list[str]:
+    """Names, relative to `root`, of the pictures in a folder, sorted; there must be some."""
+    files = sorted(p for p in folder.glob("[!.]*") if p.suffix.lower() in PICTURES)
+    if not files:
+        raise FileNotFoundError(f"{folder}: no pictures ({', '.join(PICTURES)}) in this folder")
+    return [p.relative_to(root).as_posix() for p in files]
 
 
 def read_picture(file: Path, side: int = 0) -> Image.Image:
@@ -59,32 +50,24 @@ def open_image(file: str | Path) -> np.ndarray:
 
 
 class ArrayDataset:
-    """Arrays of equal length in memory. The last one is the target `y`.
-
-    With `tfm`, the first holds pictures, uint8 or float in 0..1, (n, 3, h, w) or (n, h, w, 3).
-    """
+    """Arrays of equal length, `y` last; given `tfm` the first holds pictures (n, 3, h, w) or (n, h, w, 3)."""
 
     def __init__(self, *arrays: Any, tfm: Transforms | None = None) -> None:
-        self.arrays, self.tfm = [T(a) for a in arrays], tfm
-        if len({len(a) for a in self.arrays}) > 1:
-            raise ValueError(f"arrays differ in length: {[len(a) for a in self.arrays]}")
-        if tfm is not None:
-            pictures = torch.as_tensor(arrays[0])
-            self.arrays[0] = tfm.prepare(pictures if pictures.shape[1] == 3 else pictures.permute(0, 3, 1, 2))
+        if len({len(a) for a in arrays}) > 1:
+            raise ValueError(f"arrays differ in length: {[len(a) for a in arrays]}")
+        x, *rest = map(as_tensor, arrays)
+        x = T(x) if tfm is None else tfm.prepare(x if x.shape[1] == 3 else x.permute(0, 3, 1, 2))
+        self.tfm, self.arrays = tfm, [x, *map(T, rest)]
+        self.y = to_np(self.arrays[-1])
 
     def __len__(self) -> int:
         return len(self.arrays[-1])
 
-    @property
-    def y(self) -> np.ndarray:
-        """The targets, (n,) or (n, c)."""
-        return to_np(self.arrays[-1])
-
     def batch(self, idx: Tensor) -> tuple[Tensor, ...]:
         """Rows `idx` of every array, on the device, the pictures transformed."""
         first, *rest = (a[idx] for a in self.arrays)
-        first = first.to(DEVICE) if self.tfm is None else self.tfm.batch(self.tfm.window(first))
-        return first, *(a.to(DEVICE) for a in rest)
+        first = to_device(first) if self.tfm is None else self.tfm.batch(self.tfm.window(first))
+        return first, *map(to_device, rest)
 
     def __getitem__(self, i: int) -> tuple:
         """Item i as the network sees it: (x, …, y), arrays without the batch axis."""
@@ -100,54 +83,59 @@ class ArrayDataset:
 
 
 class FilesDataset(ArrayDataset):
-    """Pictures in files, decoded and resized once, then kept in memory.
-
-    `fnames` are relative to `path`; `y` holds a class number, a row of 0/1, or a float for each. The cache grows up to
-    half of the free memory: further pictures are decoded every time.
-    """
+    """Pictures path/FNAME, decoded and resized once by threads, then kept in memory while a quarter of it is free."""
 
     def __init__(self, fnames: Sequence[str], y: Any, path: Path, tfm: Transforms) -> None:
         super().__init__(y)
         self.fnames, self.path, self.tfm = list(fnames), Path(path), tfm
         self.kept: dict[int, Tensor] = {}
-        self.room = psutil.virtual_memory().available // 2
 
     def batch(self, idx: Tensor) -> tuple[Tensor, Tensor]:
         """Pictures `idx`, float (n, 3, sz, sz), and their targets, on the device."""
         rows = idx.tolist()
-        if all(i in self.kept for i in rows):
-            pictures = [self.kept[i] for i in rows]
-        else:
-            pictures = list(pool().map(self._read, rows))
-        return self.tfm.batch(self.tfm.window(pictures)), self.arrays[-1][idx].to(DEVICE)
+        missing = [i for i in rows if i not in self.kept]
+        new = dict(zip(missing, POOL.map(self._read, missing), strict=True))
+        if new and (memory := psutil.virtual_memory()).available > memory.total / 4:
+            self.kept |= new
+        pictures = [new[i] if i in new else self.kept[i] for i in rows]
+        return self.tfm.batch(self.tfm.window(pictures)), to_device(self.arrays[-1][idx])
 
     def _read(self, i: int) -> Tensor:
-        if i in self.kept:
-            return self.kept[i]
-        picture = TF.pil_to_tensor(self.tfm.prepare(read_picture(self.path / self.fnames[i], self.tfm.side)))
-        self.room -= picture.nbytes
-        if self.room > 0:
-            self.kept[i] = picture
-        return picture
+        return TF.pil_to_tensor(self.tfm.prepare(read_picture(self.path / self.fnames[i], self.tfm.side)))
 
     def contents(self) -> Any:
         """What identifies the inputs: name, size in bytes and time of change of each file."""
-        stats = [(self.path / n).stat() for n in self.fnames]
-        return [(n, s.st_size, s.st_mtime_ns) for n, s in zip(self.fnames, stats, strict=True)]
+        return [(n, s.st_size, s.st_mtime_ns) for n in self.fnames for s in [(self.path / n).stat()]]
 
 
 class BatchLoader:
-    """Iterates over a data set in batches (x, …, y) on the device; reshuffles at each pass."""
+    """Batches (x, …, y) of `bs` rows; `shuffle`: in a new order at each pass, without a last batch of a single row."""
 
     def __init__(self, dataset: ArrayDataset, bs: int, shuffle: bool = False) -> None:
         if bs < 1:
             raise ValueError(f"the batch size must be 1 or more, not {bs}")
+        if not len(dataset):
+            raise ValueError("a data set is empty: check its folder or val_idxs")
         self.dataset, self.bs, self.shuffle = dataset, bs, shuffle
 
     def __len__(self) -> int:
-        return -(-len(self.dataset) // self.bs)
+        n = len(self.dataset)
+        return n // self.bs + (n % self.bs > (1 if self.shuffle and n > self.bs else 0))
 
     def __iter__(self) -> Iterator[tuple[Tensor, ...]]:
         n = len(self.dataset)
         order = torch.randperm(n) if self.shuffle else torch.arange(n)
-        return (self.dataset.batch(idx) for idx in order.split(self.bs))
+        return map(self.dataset.batch, order.split(self.bs)[: len(self)])  # BatchNorm cannot train on one row
+
+
+class Repeated:
+    """A loader gone through n times, as one pass."""
+
+    def __init__(self, dl: Any, n: int) -> None:
+        self.dl, self.n = dl, n
+
+    def __len__(self) -> int:
+        return self.n * len(self.dl)
+
+    def __iter__(self) -> Iterator[tuple[Tensor, ...]]:
+        return chain.from_iterable(repeat(self.dl, self.n))

@@ -17,18 +17,15 @@ __all__ = ["AdaptiveConcatPool2d", "count_features", "cut_body", "efficientnet_l
 
 
 def load_pretrained(arch: Callable) -> nn.Module:
-    """`arch` with its ImageNet weights: a file at hand, else torchvision's download.
+    """`arch` with its ImageNet weights: a file at hand, else torchvision's download; RuntimeError if there is none.
 
     Looks in $COURSE_DATA/weights and $COURSE_MIRROR/weights for ARCH.pth, or the file under torchvision's own name.
-    EfficientNet-Lite0's come with the samples. RuntimeError if there are none to be had.
     """
-    if arch is efficientnet_lite0:
-        model, weights = arch(), torch.load(get_data("efficientnet-lite0") / "weights.pth", weights_only=True)
-        model.load_state_dict(dict(zip(model.state_dict(), weights.values(), strict=True)))
-        return model
-    source = get_model_weights(arch)["IMAGENET1K_V1"]
-    names = [f"{arch.__name__}.pth", Path(source.url).name]
-    folders = [Path(os.environ[v]) / "weights" for v in ("COURSE_DATA", "COURSE_MIRROR") if os.environ.get(v)]
+    names, folders = ["weights.pth"], [get_data("efficientnet-lite0")] if arch is efficientnet_lite0 else []
+    if not folders:
+        source = get_model_weights(arch)["IMAGENET1K_V1"]
+        names = [f"{arch.__name__}.pth", Path(source.url).name]
+        folders = [Path(os.environ[v]) / "weights" for v in ("COURSE_DATA", "COURSE_MIRROR") if os.environ.get(v)]
     if file := next((f / n for f in folders for n in names if (f / n).exists()), None):
         model = arch()
         model.load_state_dict(torch.load(file, map_location="cpu", weights_only=True))
@@ -41,10 +38,7 @@ def load_pretrained(arch: Callable) -> nn.Module:
 
 
 def cut_body(model: nn.Module) -> tuple[nn.Sequential, int]:
-    """(the layers up to the last feature map, the layer that opens the second group) of a classifier.
-
-    What follows goes: pooling, classifier, auxiliary heads. The split is the videos' where they used the network.
-    """
+    """(the layers up to the last feature map, the number of the one that opens the second group) of a classifier."""
     layers = dict(model.named_children())
     tail = next(i for i, n in enumerate([*layers, "fc"]) if n in ("avgpool", "classifier", "fc", "head", "heads"))
     body = nn.Sequential(*[layers[n] for n in list(layers)[:tail] if not n.lower().startswith("aux")])
@@ -73,13 +67,9 @@ class AdaptiveConcatPool2d(nn.Module):
         return torch.cat([F.adaptive_max_pool2d(x, 1), F.adaptive_avg_pool2d(x, 1)], 1)
 
 
-def make_head(
-    sizes: Sequence[int], ps: float | Sequence[float] | None = None, last: nn.Module | None = None
-) -> nn.Sequential:
-    """Linear layers sizes[0] -> … -> sizes[-1], each behind BatchNorm and Dropout, ReLU between them, then `last`.
-
-    `ps`: one dropout for all layers or one each; if not given, 0.25, and 0.5 before the last layer.
-    """
+def make_head(sizes: Sequence[int], ps: float | Sequence[float] | None = None,
+              last: nn.Module | None = None) -> nn.Sequential:  # fmt: skip
+    """Linear layers between `sizes`, each behind BatchNorm and Dropout `ps` (0.25, the last 0.5), ReLU between them."""
     n = len(sizes) - 1
     ps = [0.25] * (n - 1) + [0.5] if ps is None else ps if isinstance(ps, Sequence) else [ps] * n
     if len(ps) != n:
@@ -90,4 +80,12 @@ def make_head(
         nn.init.kaiming_normal_(linear.weight)
         nn.init.zeros_(linear.bias)
         layers += [nn.BatchNorm1d(sizes[i]), nn.Dropout(p), linear, *[nn.ReLU()] * (i < n - 1)]
-    return nn.Sequential(*layers, *([last] if last else []))
+    return _Float32(*layers, *([last] if last else []))
+
+
+class _Float32(nn.Sequential):
+    """Layers that keep to float32 under autocast: in bfloat16 a sure answer of a sigmoid rounds to 1."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        with torch.autocast(x.device.type, enabled=False):
+            return super().forward(x.float())

@@ -13,10 +13,8 @@ from .core import to_np
 __all__ = ["plot_confusion_matrix", "plots"]
 
 
-def plots(
-    ims: Sequence[Any], figsize: tuple[float, float] = (12, 6), rows: int = 1, titles: Sequence[str] | None = None
-) -> None:
-    """Pictures in `rows` rows: arrays (h, w), (h, w, 3) or (3, h, w), in 0..1 or 0..255."""
+def plots(ims: Sequence[Any], figsize: tuple = (12, 6), rows: int = 1, titles: Sequence[str] | None = None) -> None:
+    """Pictures in `rows` rows: arrays (h, w), (h, w, 3) or (3, h, w), floats in 0..1 or uint8."""
     _, axes = plt.subplots(rows, -(-len(ims) // rows), figsize=figsize, squeeze=False, layout="constrained")
     for ax, im, title in zip_longest(axes.flat, ims, titles or []):
         ax.axis("off")

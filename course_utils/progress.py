@@ -11,26 +11,22 @@ __all__ = ["EpochTable"]
 
 
 class EpochTable:
-    """Rows of numbers under `names`, shown as HTML in a notebook and as text elsewhere.
-
-    In a notebook one output is redrawn in place, at most three times a second; what stays in the saved file is the
-    plain table, without the bar and without widget state.
-    """
+    """Rows of numbers: HTML redrawn in place in a notebook, three times a second at most, and text elsewhere."""
 
     def __init__(self, names: Sequence[str], n_epochs: int) -> None:
         self.table, self.n_epochs = pd.DataFrame(columns=[*names, "seconds"], dtype=float), n_epochs
-        self.bar, self.start, self.drawn = "", time.perf_counter(), 0.0
+        self.bar, self.drawn = "", 0.0
+        self.formats = dict.fromkeys(names, "{:.5f}".format) | {"seconds": "{:.1f}".format}
         in_notebook = getattr(get_ipython(), "kernel", None) is not None
         self.handle = display(self, display_id=True) if in_notebook else None
-        self.formats = dict.fromkeys(names, "{:.5f}".format) | {"seconds": "{:.1f}".format}
 
     def track(self, batches: Iterable) -> Iterator:
         """Yield the batches of one epoch and move the bar."""
-        self.start, total = time.perf_counter(), len(batches)
+        self.start = time.perf_counter()
         for i, batch in enumerate(batches):
             if time.perf_counter() - self.drawn > 0.3:
-                of = f"epoch {len(self.table) + 1} of {self.n_epochs}"
-                self.draw(f"{of} <progress value={i} max={total}></progress> {i}/{total}")
+                bar = f"<progress value={i} max={len(batches)}></progress> {i}/{len(batches)}"
+                self.draw(f"epoch {len(self.table) + 1} of {self.n_epochs} {bar}")
             yield batch
 
     def write(self, values: Iterable[float]) -> None:

@@ -1,8 +1,4 @@
-"""Learning rates as pure functions of the iteration, and the record of a training run.
-
-A schedule maps the iteration (0, 1, 2, …) to (factor, momentum): the base rates are multiplied by the factor; momentum
-None leaves it alone. `nb` is the number of iterations of the first cycle.
-"""
+"""Learning rates as functions of the iteration (`nb` to the first cycle), and the record of a training run."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -16,7 +12,7 @@ from torch import Tensor
 
 __all__ = ["Callback", "LRFinder", "Sched", "circular", "circular_beta", "constant", "exponential", "sgdr", "smooth"]
 
-Schedule = Callable[[int], tuple[float, float | None]]
+Schedule = Callable[[int], tuple[float, float | None]]  # 0, 1, … to (factor of the base rates, momentum or None)
 
 
 def constant(i: int) -> tuple[float, None]:
@@ -30,11 +26,7 @@ def exponential(nb: int, ratio: float) -> Schedule:
 
 
 def sgdr(nb: int, cycle_mult: int = 1) -> Schedule:
-    """Cosine annealing with warm restarts (Loshchilov and Hutter, 2016, arXiv:1608.03983).
-
-    Cycle k lasts nb * cycle_mult**k iterations. As in the videos, the first nb / 20 of all run at 1/100 of the rate
-    while the cosine's clock goes on.
-    """
+    """Cosine annealing with warm restarts (arXiv:1608.03983), after nb / 20 iterations at 1/100, as in the videos."""
 
     def factor(i: int) -> tuple[float, None]:
         if i < nb / 20:
@@ -48,27 +40,20 @@ def sgdr(nb: int, cycle_mult: int = 1) -> Schedule:
 
 
 def circular(nb: int, div: float, cut_div: float, moms: tuple[float, float] | None = None) -> Schedule:
-    """Slanted triangle, `use_clr=(div, cut_div[, high, low])` (Smith, 2015, arXiv:1506.01186).
-
-    Up from 1/div to 1 in nb // cut_div iterations, down to 1/div in the rest; momentum the reverse.
-    """
-    at, factors = [0, max(nb // cut_div, 1), nb], [1 / div, 1, 1 / div]
-    return _piecewise(nb, at, factors, moms and [moms[0], moms[1], moms[0]])
+    """Slanted triangle (arXiv:1506.01186): 1/div to 1 in nb // cut_div iterations, and back; momentum the reverse."""
+    return _piecewise([0, max(nb // cut_div, 1), nb], [1 / div, 1, 1 / div], moms)
 
 
 def circular_beta(nb: int, div: float, pct: float, moms: tuple[float, float] | None = None) -> Schedule:
-    """One cycle, `use_clr_beta=(div, pct[, high, low])` (Smith, 2018, arXiv:1803.09820).
-
-    Up from 1/div to 1, down to 1/div, then to 1/(100 div) in the last `pct` per cent; momentum the reverse.
-    """
+    """One cycle (arXiv:1803.09820): 1/div to 1 to 1/div, to 1/(100 div) in the last `pct` %; momentum the reverse."""
     half = int(nb * (1 - pct / 100) / 2)
-    at, factors = [0, half, 2 * half, nb], [1 / div, 1, 1 / div, 1 / div / 100]
-    return _piecewise(nb, at, factors, moms and [moms[0], moms[1], moms[0], moms[0]])
+    return _piecewise([0, half, 2 * half, nb], [1 / div, 1, 1 / div, 1 / div / 100], moms)
 
 
-def _piecewise(nb: int, at: Sequence, factors: Sequence, moms: Sequence | None) -> Schedule:
-    """Straight lines through the points (at, factors), repeated every nb iterations."""
-    return lambda i: (float(np.interp(i % nb, at, factors)), moms and float(np.interp(i % nb, at, moms)))
+def _piecewise(at: list[int], factors: list[float], moms: tuple[float, float] | None) -> Schedule:
+    """Straight lines through (at, factors), over and over; momentum from moms[0] to moms[1], at[1], and back."""
+    turns = moms and [moms[0], moms[1], *[moms[0]] * (len(at) - 2)]
+    return lambda i: tuple(ys and float(np.interp(i % at[-1], at, ys)) for ys in (factors, turns))
 
 
 def smooth(losses: Sequence[float]) -> np.ndarray:
@@ -89,18 +74,15 @@ class Sched(Callback):
 
     def __init__(self, opt: torch.optim.Optimizer, schedule: Schedule = constant) -> None:
         self.opt, self.schedule, self.base = opt, schedule, [g["lr"] for g in opt.param_groups]
-        self.lrs: list[float] = []
+        self.lrs, self.val_losses = [], []
         self.raw: list[Tensor] = []  # stay on the device: reading them one by one would stall a GPU
-        self.val_losses: list[float] = []
 
     def on_batch_begin(self) -> None:
         factor, momentum = self.schedule(len(self.lrs))
         for group, lr in zip(self.opt.param_groups, self.base, strict=True):
             group["lr"] = lr * factor
-            if momentum is not None and "betas" in group:
-                group["betas"] = (momentum, group["betas"][1])
-            elif momentum is not None:
-                group["momentum"] = momentum
+            if momentum is not None:
+                group |= {"betas": (momentum, group["betas"][1])} if "betas" in group else {"momentum": momentum}
         self.lrs.append(self.base[-1] * factor)
 
     def on_batch_end(self, loss: Tensor) -> bool | None:
@@ -128,8 +110,7 @@ class Sched(Callback):
         plt.xscale("log")
 
     def _plot(self, x: Any, y: Any, xlabel: str, ylabel: str, n_skip: int = 0, n_skip_end: int = 0) -> None:
-        few = len(x) < n_skip + n_skip_end + 5  # then nothing can be spared
-        keep = slice(None) if few else slice(n_skip, len(x) - n_skip_end)
+        keep = slice(n_skip, len(x) - n_skip_end) if len(x) >= n_skip + n_skip_end + 5 else slice(None)
         _, ax = plt.subplots(figsize=(6, 3.5))
         ax.plot(x[keep], y[keep])
         ax.set(xlabel=xlabel, ylabel=ylabel)

@@ -1,8 +1,4 @@
-"""Pictures to network inputs: resize once, then augment and normalise whole batches on the device.
-
-Geometry is one matrix per picture. Zoom, crop, rotation and flips multiply into a single affine map, so that a picture
-is resampled once, with reflected borders, whatever the number of transforms.
-"""
+"""Pictures to network inputs: resized once; then one affine map a picture and normalisation, in whole batches."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -15,25 +11,22 @@ import torch.nn.functional as F
 from torch import Tensor
 from torchvision.transforms.v2 import functional as TF
 
-from .core import DEVICE, to_np
+from .core import as_tensor, to_device, to_np
 
 __all__ = ["AddPadding", "CropType", "RandomDihedral", "RandomFlip", "RandomLighting", "RandomRotate", "RandomScale"]
 __all__ += ["Transforms", "imagenet_stats", "inception_stats", "tfms_from_model", "tfms_from_stats"]
 __all__ += ["transforms_basic", "transforms_side_on", "transforms_top_down"]
 
-
 Stats = tuple[Sequence[float], Sequence[float]]  # mean and standard deviation of r, g, b in 0..1
 imagenet_stats: Stats = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 inception_stats: Stats = ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
-HALF_STATS = ("efficientnet_lite0", "inception_v3", "googlenet")
+HALF_STATS = ("efficientnet_lite0", "efficientnet_v2_l", "inception_v3", "googlenet")
 
 
 class CropType(Enum):
     """How a rectangle becomes a square: a random or central crop, or squashed (NO)."""
 
-    RANDOM = 1
-    CENTER = 2
-    NO = 3
+    RANDOM, CENTER, NO = range(3)
 
 
 def _uniform(n: int, low: float, high: float, p: float = 1.0, neutral: float = 0.0) -> Tensor:
@@ -111,9 +104,8 @@ class RandomLighting:
         """Float (n, 3, h, w) with values in 0..top to the same."""
         bright, c = _uniform(len(x), -self.b, self.b), _uniform(len(x), -self.c, self.c)
         gain = torch.where(c < 0, 1 / (1 - c), 1 + c)
-        bright, gain = (o.to(x.device).view(-1, 1, 1, 1) for o in (bright * top, gain))
-        mean = x.mean((1, 2, 3), keepdim=True)
-        return torch.addcmul(mean * (1 - gain) + bright, x, gain).clamp_(0, top)
+        bright, gain = (to_device(o).view(-1, 1, 1, 1) for o in (bright * top, gain))
+        return torch.addcmul(x.mean((1, 2, 3), keepdim=True) * (1 - gain) + bright, x, gain).clamp_(0, top)
 
 
 transforms_basic = [RandomRotate(10), RandomLighting(0.05, 0.05)]
@@ -122,11 +114,7 @@ transforms_top_down = [*transforms_basic, RandomDihedral()]
 
 
 class Transforms:
-    """The way from a decoded picture to a normalised batch, in three steps.
-
-    `prepare` (once a picture, cacheable) resizes, `window` cuts squares of `side` pixels, `batch` augments and
-    normalises n of them at once on the device, to `sz` pixels.
-    """
+    """From decoded pictures to a batch: `prepare` each (cacheable), `window` cuts squares, `batch` augments them."""
 
     def __init__(self, sz: int, stats: Stats, crop: CropType, aug: Sequence = (), max_zoom: float = 1) -> None:
         if sz < 1 or max_zoom < 1:
@@ -144,21 +132,19 @@ class Transforms:
         """n prepared pictures of any shape to uint8 (n, 3, side, side), cut at random places."""
         if isinstance(pictures, Tensor) and pictures.shape[2:] == (self.side, self.side):
             return pictures
-        return torch.stack([self._cut(p, u) for p, u in zip(pictures, torch.rand(len(pictures)).tolist(), strict=True)])
-
-    def _cut(self, p: Tensor, u: float) -> Tensor:
-        top, left = (round(u * (n - self.side)) for n in p.shape[1:])
-        return p[:, top : top + self.side, left : left + self.side]
+        at = torch.rand(len(pictures)).tolist()
+        starts = [[round(u * (n - self.side)) for n in p.shape[1:]] for p, u in zip(pictures, at, strict=True)]
+        return torch.stack([TF.crop(p, *yx, self.side, self.side) for p, yx in zip(pictures, starts, strict=True)])
 
     def batch(self, x: Tensor) -> Tensor:
-        """(n, 3, side, side), uint8 or float in 0..1, to normalised float32 (n, 3, sz, sz)."""
-        top = 255.0 if x.dtype == torch.uint8 else 1.0
-        x = x.to(DEVICE, non_blocking=True).float()
+        """(n, 3, side, side), whole numbers to 255 or floats to 1, to normalised float32 (n, 3, sz, sz)."""
+        top = 1.0 if x.is_floating_point() else 255.0
+        x = to_device(x.float() if x.is_floating_point() else x).float()
         if self.geometry:
             x = F.grid_sample(x, self._grid(len(x)), padding_mode="reflection", align_corners=False)
         for t in self.colour:
             x = t(x, top)
-        mean, std = (torch.tensor(o, device=x.device) * top for o in self.stats)
+        mean, std = to_device(torch.tensor(self.stats) * top)
         x = F.batch_norm(x, mean, std**2, eps=1e-12)  # (x - mean) / std in one pass over memory
         return x.contiguous(memory_format=torch.channels_last)
 
@@ -167,27 +153,20 @@ class Transforms:
         theta = _affine()
         for t in self.geometry:
             theta = theta @ t.matrix(n, self.sz)
-        return F.affine_grid(theta[:, :2].to(DEVICE), [n, 3, self.sz, self.sz], align_corners=False)
+        return F.affine_grid(to_device(theta[:, :2]), [n, 3, self.sz, self.sz], align_corners=False)
 
     def __call__(self, image: np.ndarray) -> np.ndarray:
         """One picture (h, w, 3), uint8 or float in 0..1, to a normalised (3, sz, sz) array."""
-        picture = torch.from_numpy(np.asarray(image)).permute(2, 0, 1)
-        return to_np(self.batch(self.window([self.prepare(picture)])))[0]
+        return to_np(self.batch(self.window([self.prepare(as_tensor(image).permute(2, 0, 1))])))[0]
 
     def denorm(self, x: Any) -> np.ndarray:
         """Undo the normalisation: (…, 3, h, w) to (…, h, w, 3) in 0..1, ready for imshow."""
         return (np.moveaxis(to_np(x), -3, -1) * self.stats[1] + self.stats[0]).clip(0, 1)
 
 
-def tfms_from_stats(
-    stats: Stats, sz: int, aug_tfms: Sequence = (), max_zoom: float | None = None, pad: int = 0,
-    crop_type: CropType = CropType.RANDOM
-) -> tuple[Transforms, Transforms]:  # fmt: skip
-    """The (training, validation) transforms for pictures of sz x sz pixels.
-
-    Training: zoom up to `max_zoom`, reflection padding of `pad` pixels, the augmentations, a crop of type `crop_type`.
-    Validation: shortest side to sz, centre crop. Used in lessons 1, 2 and 7.
-    """
+def tfms_from_stats(stats: Stats, sz: int, aug_tfms: Sequence = (), max_zoom: float | None = None, pad: int = 0,
+                    crop_type: CropType = CropType.RANDOM) -> tuple[Transforms, Transforms]:  # fmt: skip
+    """(training, validation) transforms: `aug_tfms`, zoom, reflected `pad` pixels and crop; or a central crop of sz."""
     aug = [RandomScale(max_zoom)] * bool(max_zoom) + [AddPadding(pad)] * bool(pad) + list(aug_tfms or [])
     val_crop = CropType.NO if crop_type is CropType.NO else CropType.CENTER
     return Transforms(sz, stats, crop_type, aug, max_zoom or 1), Transforms(sz, stats, val_crop)

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from course_utils.core import T, V, VV, atomic, children, get_cv_idxs, set_seed, split_by_idx, to_np, work_dir
+from course_utils.core import VV, T, V, atomic, children, get_cv_idxs, set_seed, split_by_idx, to_np, work_dir
 
 
 def test_tensors_and_back():
@@ -23,11 +23,11 @@ def test_cv_idxs_are_those_of_the_videos():
 
 
 def test_cv_idxs_leave_the_global_generator_alone():
-    np.random.seed(1)
-    first = np.random.rand()
-    np.random.seed(1)
+    np.random.seed(1)  # noqa: NPY002
+    first = np.random.rand()  # noqa: NPY002
+    np.random.seed(1)  # noqa: NPY002
     get_cv_idxs(10)
-    assert np.random.rand() == first
+    assert np.random.rand() == first  # noqa: NPY002
 
 
 def test_split_by_idx():
@@ -40,7 +40,7 @@ def test_same_seed_same_numbers():
     draws = []
     for _ in range(2):
         set_seed(5)
-        draws.append((np.random.rand(), torch.rand(1).item()))
+        draws.append((np.random.rand(), torch.rand(1).item()))  # noqa: NPY002
     assert draws[0] == draws[1]
 
 
@@ -53,7 +53,7 @@ def test_atomic_leaves_the_old_file_when_writing_fails(tmp_path):
     file = tmp_path / "a" / "b.txt"
     with atomic(file) as part:
         part.write_text("old")
-    with pytest.raises(OSError, match="full"), atomic(file) as part:
+    with pytest.raises(OSError, match="full"), atomic(file) as part:  # noqa: PT012
         part.write_text("half")
         raise OSError("disk full")
     assert file.read_text() == "old"
@@ -67,3 +67,19 @@ def test_work_dir(tmp_path, monkeypatch):
     assert work_dir(tmp_path) != tmp_path
     monkeypatch.setenv("COURSE_WORK", str(tmp_path / "w"))
     assert work_dir(tmp_path) == tmp_path / "w"
+
+
+def test_a_tensor_does_not_change_with_its_array():
+    a = np.ones(3, np.float32)
+    t = T(a)
+    a[0] = 5
+    assert t.tolist() == [1, 1, 1]
+    a.flags.writeable = False
+    assert T(a[::-1]).tolist() == [1, 1, 5]
+
+
+def test_split_counts_from_the_end_and_refuses_missing_rows():
+    ((last, rest),) = split_by_idx([-1], np.arange(4))
+    assert (last.tolist(), rest.tolist()) == ([3], [0, 1, 2])
+    with pytest.raises(IndexError, match="4 is out of bounds"):
+        split_by_idx([4], np.arange(4))

@@ -14,7 +14,6 @@ import subprocess
 import sys
 import tarfile
 import threading
-import time
 import types
 import zipfile
 from functools import partial
@@ -490,10 +489,10 @@ def test_a_download_arrives_whole_and_is_renamed(name, length):
 def test_a_download_that_breaks_goes_on_where_it_stopped(cuts):
     with Server({"pets.tgz": BIG}, cuts) as server:
         register(urls=[server.url("pets.tgz")], sha256={"pets.tgz": sha256(BIG)})
-        if 0 in cuts:  # a try that brings nothing is the last one of a call
+        for came in itertools.accumulate(cuts):
             with pytest.raises(DataError, match=r"pets\.tgz: .*IncompleteRead"):
                 full()
-            assert tree(store())["pets.tgz.part"] == BIG[: sum(cuts)]
+            assert tree(store())["pets.tgz.part"] == BIG[:came]
         full()
     assert tree(store()) == {"pets.tgz": BIG}
     asked = [f"bytes={n}-" if n else "" for n in itertools.accumulate(cuts, initial=0)]
@@ -503,6 +502,8 @@ def test_a_download_that_breaks_goes_on_where_it_stopped(cuts):
 def test_a_server_that_cannot_resume_starts_again():
     with Server({"pets.tgz": BIG}, [100], ranges=False) as server:
         register(urls=[server.url("pets.tgz")])
+        with pytest.raises(DataError, match=r"pets\.tgz: .*IncompleteRead"):
+            full()
         full()
     assert tree(store()) == {"pets.tgz": BIG}
     assert server.log == ["", "bytes=100-"]
@@ -511,23 +512,17 @@ def test_a_server_that_cannot_resume_starts_again():
 def test_a_server_without_versions_is_not_asked_for_a_rest():
     with Server({"pets.tgz": BIG}, [100], etag="") as server:
         register(urls=[server.url("pets.tgz")])
+        with pytest.raises(DataError, match=r"pets\.tgz: .*IncompleteRead"):
+            full()
         full()
     assert tree(store()) == {"pets.tgz": BIG}
     assert server.log == ["", ""]
 
 
-def test_a_server_that_always_breaks_is_given_up():
-    with Server({"pets.tgz": BIG}, [100] * 9, ranges=False) as server:
-        register(urls=[server.url("pets.tgz")])
-        with pytest.raises(DataError, match=r"pets\.tgz: .*IncompleteRead"):
-            full()
-    assert len(server.log) == 2
-
-
 @pytest.mark.parametrize("weird", [None, "416", "ignores If-Range"])
 def test_a_file_that_changed_meanwhile_is_fetched_anew(weird):
     old = bytes(200)
-    with Server({"pets.tgz": old}, [100, 0]) as server:
+    with Server({"pets.tgz": old}, [100]) as server:
         register(urls=[server.url("pets.tgz")])
         with pytest.raises(DataError):
             full()
@@ -543,6 +538,14 @@ def test_a_part_that_is_longer_than_the_file_is_fetched_anew():
         full()
     assert tree(store()) == {"pets.tgz": BIG}
     assert server.log == [f"bytes={len(BIG) + 4}-", ""]
+
+
+def test_a_part_that_was_deleted_is_fetched_anew():
+    with Server({"pets.tgz": BIG}) as server:
+        register(urls=[server.url("pets.tgz")])
+        archives({"pets.tgz.tag": b'"1"'})
+        full()
+    assert tree(store()) == {"pets.tgz": BIG}
 
 
 def test_an_archive_is_kept_as_it_is_whatever_encoding_the_server_claims():
@@ -682,10 +685,6 @@ def test_a_killed_build_leaves_nothing_half_made(root, builder):
     assert len(left) == 1
     assert tree(get_data("toy"))["a.txt"] == b"a"
     assert beside(root) == [*left, "toy"]  # it may belong to a process that still builds
-    os.utime(root / "data" / "sample" / left[0], (time.time() - 90_000,) * 2)
-    builder.VERSION = 2
-    get_data("toy")
-    assert beside(root) == ["toy"]
 
 
 def test_without_the_packages_lite0_says_what_to_run():
@@ -715,8 +714,8 @@ def test_the_lite0_weights_are_those_of_the_package(root):
     state = torch.load(get_data("efficientnet-lite0") / "weights.pth", weights_only=True)
     with zipfile.ZipFile(source) as archive:
         stored = torch.load(io.BytesIO(archive.read(lite0.MEMBER)), weights_only=True)
-    assert list(state) == list(stored)
-    assert all(torch.equal(state[name], stored[name]) for name in stored)
+    assert [k.split(".")[-1] for k in state] == [k.split(".")[-1] for k in stored]
+    assert all(torch.equal(a, b) for a, b in zip(state.values(), stored.values(), strict=True))
     shapes = [tuple(t.shape) for t in state.values()]
     assert (shapes[0], shapes[-1]) == ((32, 3, 3, 3), (1000,))
 
@@ -745,7 +744,7 @@ def test_the_fingerprint_ignores_what_lessons_write(tmp_path):
 def test_the_command_prints_the_folder_and_the_terms(root, monkeypatch, capsys):
     archives({"pets.zip": zipped()})
     monkeypatch.setattr(sys, "argv", ["data", "pets"])
-    runpy.run_module("course_utils.data", run_name="__main__")
+    runpy.run_module("tools.data", run_name="__main__")
     wanted = ["Pets", "Licence: CC0", "Cite: Noah", str(root / "data" / "full" / "pets")]
     assert capsys.readouterr().out.splitlines() == wanted
 
@@ -754,6 +753,6 @@ def test_the_command_prints_the_folder_and_the_terms(root, monkeypatch, capsys):
 def test_the_command_fails_with_a_message(monkeypatch, capsys, name):
     monkeypatch.setattr(sys, "argv", ["data", name])
     with pytest.raises(SystemExit) as caught:
-        runpy.run_module("course_utils.data", run_name="__main__")
+        runpy.run_module("tools.data", run_name="__main__")
     message = f"{caught.value}{capsys.readouterr().err}"
-    assert ("pets: not found" if name == "pets" else "invalid choice: 'pet'") in message
+    assert ("pets: not found" if name == "pets" else "unknown full data set 'pet'; did you mean 'pets'?") in message

@@ -288,3 +288,74 @@ def test_bad_settings(learn):
     learn.model.requires_grad_(False)
     with pytest.raises(ValueError, match="every layer group is frozen"):
         learn.fit(0.1, 1)
+
+
+def test_a_state_kept_in_validation_can_be_trained_on(tmp_path):
+    class Stateful(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.net, self.mix, self.h = mlp(), nn.Linear(3, 3), torch.zeros(3)
+
+        def forward(self, x):
+            out = self.net(x)
+            mixed = out + self.mix(self.h)
+            self.h = out.detach().mean(0)
+            return mixed.log_softmax(1)
+
+    Learner(array_data(tmp_path), Stateful(), crit=F.nll_loss).fit(0.01, 2)
+
+
+def test_clip_leaves_out_the_old_gradients_of_frozen_groups(learn):
+    learn.opt_fn = torch.optim.SGD
+    learn.fit(0.1, 1)
+    for p in learn.model.parameters():
+        p.grad = torch.full_like(p, 1e3)
+    learn.freeze()
+    test_clip_bounds_the_gradient(learn)
+
+
+def test_parameters_outside_the_children_are_trained(tmp_path):
+    class Scaled(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.net, self.scale = mlp(), nn.Parameter(torch.ones(1))
+
+        def forward(self, x):
+            return (self.net(x) * self.scale).log_softmax(1)
+
+    for model in (Scaled(), nn.Linear(10, 3)):
+        learn = Learner(array_data(tmp_path), model, crit=F.cross_entropy)
+        before = next(model.parameters()).detach().clone()
+        learn.fit(0.1, 1)
+        assert not torch.equal(before, next(model.parameters()))
+
+
+def test_save_cycle(learn):
+    learn.save_cycle("c", 3)
+    before = state(learn.model)
+    learn.fit(0.1, 1)
+    learn.load_cycle("c", 3)
+    assert all(torch.equal(before[k], v) for k, v in learn.model.state_dict().items())
+    assert (learn.data.path / "models/c_cyc_3.pt").exists()
+
+
+def test_lr_find_leaves_frozen_groups_frozen_and_refuses_bad_ranges(learn):
+    learn.freeze_to(1)
+    before = state(learn.model)
+    learn.lr_find(num_it=20)
+    assert all(torch.equal(before[k], v) for k, v in learn.model.state_dict().items())
+    assert [p.requires_grad for p in learn.model.parameters()] == [False] * 4 + [True] * 6
+    for lrs in ((0, 1), (1, 0.1)):
+        with pytest.raises(ValueError, match="lr_find needs 0 < start_lr < end_lr"):
+            learn.lr_find(*lrs)
+
+
+def test_data_without_a_test_set_says_so(learn):
+    del learn.data.test_dl
+    with pytest.raises(ValueError, match="the data has no test_dl: name the test set"):
+        learn.predict(is_test=True)
+
+
+def test_no_zero_length_cycle(learn):
+    with pytest.raises(ValueError, match="whole numbers of 1 or more"):
+        learn.fit(0.1, 1, cycle_len=0)

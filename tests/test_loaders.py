@@ -1,3 +1,5 @@
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
@@ -24,7 +26,7 @@ def test_loader_gives_every_row_once_in_batches():
 
 
 def test_shuffled_loader_keeps_rows_together_and_changes_order():
-    dl = BatchLoader(ArrayDataset(torch.arange(50.0) * 2, np.arange(50)), 7, shuffle=True)
+    dl = BatchLoader(ArrayDataset(torch.arange(50.0) * 2, np.arange(50)), 8, shuffle=True)
     passes = [[(float(a), int(b)) for x, y in dl for a, b in zip(x, y, strict=True)] for _ in range(2)]
     assert passes[0] != passes[1]
     assert sorted(passes[0]) == [(2.0 * i, i) for i in range(50)]
@@ -48,9 +50,10 @@ def test_pictures_are_decoded_once(files, monkeypatch):
     assert len(seen) == 12
 
 
-def test_without_room_pictures_are_decoded_every_time_and_stay_the_same(files):
+def test_without_room_pictures_are_decoded_every_time_and_stay_the_same(files, monkeypatch):
     first = files.batch(torch.arange(6))[0]
-    files.room, files.kept = 0, {}
+    monkeypatch.setattr("psutil.virtual_memory", lambda: SimpleNamespace(available=1, total=8))
+    files.kept = {}
     again = files.batch(torch.arange(6))[0]
     assert torch.equal(first, again)
     assert not files.kept
@@ -100,3 +103,25 @@ def test_unequal_arrays_and_bad_batch_size():
         ArrayDataset(np.zeros(3), np.zeros(4))
     with pytest.raises(ValueError, match="batch size"):
         BatchLoader(ArrayDataset(np.zeros(3)), 0)
+
+
+def test_no_training_batch_has_a_single_row():
+    sizes = [len(y) for _, y in BatchLoader(ArrayDataset(np.zeros(65), np.zeros(65)), 8, shuffle=True)]
+    assert sizes == [8] * 8
+
+
+def test_whole_number_and_double_pictures():
+    """int64 in 0..255 and float64 in 0..1 are the same pictures as uint8."""
+    pictures = np.random.default_rng(0).integers(0, 256, (3, 16, 16, 3))
+    tfm = tfms_from_stats(imagenet_stats, 16)[1]
+    first, *others = (
+        ArrayDataset(p, np.arange(3), tfm=tfm).batch(torch.arange(3))[0]
+        for p in (pictures.astype(np.uint8), pictures, pictures / 255)
+    )
+    for x in others:
+        torch.testing.assert_close(x, first, atol=1e-5, rtol=0)
+
+
+def test_empty_set_is_refused():
+    with pytest.raises(ValueError, match="a data set is empty: check its folder or val_idxs"):
+        BatchLoader(ArrayDataset(np.zeros(0)), 4)

@@ -52,7 +52,7 @@ def test_from_csv_single_label(tmp_path, data):
     ids = [f"blue/{i}" for i in range(12)] + [f"red/{i}" for i in range(12)]
     table = pd.DataFrame({"id": ids, "label": ["b"] * 12 + ["r"] * 12})
     table.to_csv(tmp_path / "l.csv", index=False)
-    args = dict(tfms=transforms(), suffix=".png", val_idxs=[1, 13])
+    args = {"tfms": transforms(), "suffix": ".png", "val_idxs": [1, 13]}
     d = ImageClassifierData.from_csv(tmp_path, "train", tmp_path / "l.csv", **args)
     assert (d.classes, d.val_y.tolist(), len(d.trn_ds)) == (["b", "r"], [0, 1], 22)
     assert d.val_ds.fnames == ["train/blue/1.png", "train/red/1.png"]
@@ -61,7 +61,7 @@ def test_from_csv_single_label(tmp_path, data):
 def test_from_csv_several_labels_and_numbers(tmp_path, data):
     table = pd.DataFrame({"id": ["0", "1", "2"], "tags": ["clear road", "haze", "clear"]})
     table.to_csv(tmp_path / "m.csv", index=False)
-    args = dict(tfms=transforms(), suffix=".png", val_idxs=[2])
+    args = {"tfms": transforms(), "suffix": ".png", "val_idxs": [2]}
     d = ImageClassifierData.from_csv(tmp_path, "train/red", tmp_path / "m.csv", **args)
     assert (d.is_multi, d.classes) == (True, ["clear", "haze", "road"])
     assert d.trn_y.tolist() == [[1, 0, 1], [0, 1, 0]]
@@ -75,7 +75,7 @@ def test_multi_label_learner_gives_probabilities(tmp_path, data):
     d = ImageClassifierData.from_csv(tmp_path, "train/red", tmp_path / "m.csv", tfms=transforms(), suffix=".png")
     learn = ConvLearner.pretrained(efficientnet_lite0, d, precompute=True)
     assert learn.crit is F.binary_cross_entropy
-    loss, share = learn.fit(1e-2, 1)
+    _, share = learn.fit(1e-2, 1)
     preds = learn.predict()
     assert preds.min() >= 0
     assert preds.max() <= 1
@@ -267,3 +267,70 @@ def test_arrays_of_pictures(tmp_path):
     np.testing.assert_allclose(d.val_ds.denorm(d.val_ds[7][0]), x[7] / 255, atol=1e-5)
     learn = ConvLearner.pretrained(efficientnet_lite0, d, precompute=True)
     assert len(learn.fit(1e-2, 1)) == 2
+
+
+def test_numbers_to_predict(tmp_path, data):
+    """One number a picture: predictions have the shape of the targets; several: one column each."""
+    for text, shape in (("0.5", (2,)), ("1 2 3", (2, 3))):
+        pd.DataFrame({"id": range(12), "at": [text] * 12}).to_csv(tmp_path / "r.csv", index=False)
+        args = {"tfms": transforms(), "suffix": ".png", "continuous": True}
+        d = ImageClassifierData.from_csv(tmp_path, "train/red", tmp_path / "r.csv", **args)
+        learn = ConvLearner.pretrained(efficientnet_lite0, d, precompute=True)
+        (loss,) = learn.fit(1e-2, 1)
+        preds, targs = learn.predict_with_targs()
+        assert preds.shape == targs.shape == shape
+        assert loss == pytest.approx(np.abs(preds - targs).mean(), rel=1e-5)
+
+
+def test_ids_and_labels_are_taken_as_they_are_written(tmp_path, data):
+    for name in ("007", "NA"):
+        (tmp_path / "train/red/0.png").rename(tmp_path / f"train/red/{name}.png")
+        Image.new("RGB", (40, 40)).save(tmp_path / "train/red/0.png")
+    (tmp_path / "n.csv").write_text("id,label\n007,None\nNA,dog\n1,dog\n")
+    args = {"tfms": transforms(), "suffix": ".png", "val_idxs": [-1]}
+    d = ImageClassifierData.from_csv(tmp_path, "train/red", tmp_path / "n.csv", **args)
+    assert (d.classes, d.trn_y.tolist(), d.val_y.tolist()) == (["None", "dog"], [0, 1], [1])
+    with pytest.raises(ValueError, match="a data set is empty"):
+        ImageClassifierData.from_csv(tmp_path, "train/red", tmp_path / "n.csv", **args | {"val_idxs": []})
+
+
+def test_hidden_folders_and_files_are_left_out(tmp_path):
+    picture_folder(tmp_path)
+    (tmp_path / "train/.ipynb_checkpoints").mkdir()
+    (tmp_path / "train/red/._0.png").write_bytes(b"finder")
+    d = ImageClassifierData.from_paths(tmp_path, tfms=transforms())
+    assert (d.classes, len(d.trn_ds)) == (["blue", "red"], 24)
+
+
+def test_classes_of_arrays_count_to_the_largest_label(tmp_path):
+    x, y = np.zeros((4, 10), np.float32), np.array([0, 2, 2, 0])
+    assert ImageClassifierData.from_arrays(tmp_path, (x, y), (x, y)).c == 3
+    assert ImageClassifierData.from_arrays(tmp_path, (x, y / 2), (x, y / 2)).is_reg
+
+
+def test_activations_go_with_the_body_that_made_them(learn):
+    learn.fit(1e-2, 1)
+    learn.save("before")
+    learn.unfreeze()
+    learn.fit(1e-2, 1)
+    learn.precompute = True
+    head = learn.predict()
+    learn.precompute = False
+    np.testing.assert_allclose(head, learn.predict(), atol=1e-3)
+    learn.precompute = True
+    learn.predict()
+    learn.load("before")
+    head, learn.precompute = learn.predict(), False
+    np.testing.assert_allclose(head, learn.predict(), atol=1e-3)
+
+
+def test_resized_copies_stand_upright_and_broken_pictures_are_named(data):
+    exif = Image.Exif()
+    exif[0x0112] = 6  # turned by a quarter
+    file = data.path / data.trn_ds.fnames[0]
+    Image.new("RGB", (60, 30)).save(file, exif=exif)
+    data.resize(16)
+    assert Image.open(data.path / "tmp/16" / data.trn_ds.fnames[0]).size == (16, 32)
+    file.write_bytes(b"broken")
+    with pytest.raises(ValueError, match=r"blue/0\.png: not a readable picture"):
+        data.resize(8)

@@ -1,177 +1,135 @@
-"""Full data sets: found on disk, in a mirror or on the web, verified and safely unpacked.
-
-Not pooch, the usual choice: it neither resumes a download nor falls back to another source.
-"""
+"""Full data sets: found on disk, in a mirror or on the web, verified and safely unpacked."""
 
 import errno
 import hashlib
 import logging
 import os
 import re
-import secrets
 import shutil
 import stat
 import tarfile
-import time
 import zipfile
-import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import cache, partial
+from functools import cache
 from pathlib import Path, PureWindowsPath
-from typing import BinaryIO
 
 import requests
 from tqdm import tqdm
-from urllib3.exceptions import HTTPError
 
 from course_utils.data import registry
-from course_utils.data.registry import DataError, Dataset
 
 __all__ = ["full", "publish", "workspace"]
 
 PLAIN = (0, stat.S_IFREG, stat.S_IFDIR)  # 0: packed on a system without such modes
-BROKEN = (OSError, HTTPError, EOFError, tarfile.TarError, zipfile.BadZipFile, zlib.error)
+_warn_once = cache(logging.getLogger(__name__).warning)
 
 
-class _DiskFull(DataError):
+class _DiskFull(registry.DataError):
     """No other source of the data would mend this."""
 
 
-def full(entry: Dataset) -> Path:
+def full(entry: registry.Dataset) -> Path:
     """Return the folder of a full data set; DataError lists each place tried and why it failed."""
-    own, made = _setting("COURSE_DATA"), registry.ROOT / "data" / "full" / entry.name
-    for folder in [own / entry.name, made] if own else [made]:
+    own, made = _given("COURSE_DATA"), registry.ROOT / "data" / "full" / entry.name
+    for folder in [*(folder / entry.name for folder in own), made]:
         if folder.is_dir():
-            return _check_layout(entry, folder, f"{folder}; mend or remove that folder")
-    tried = [f"COURSE_DATA={own}: no folder {entry.name}" if own else "COURSE_DATA: not set"]
-    for source, find in _sources(entry):
+            return _checked(folder, entry, f"{folder}; mend or remove that folder")
+    tried = [f"COURSE_DATA={folder}: no folder {entry.name}" for folder in own] or ["COURSE_DATA: not set"]
+    archives = registry.ROOT / "data" / "archives"
+    local = [folder / file for folder in [*_given("COURSE_MIRROR"), archives] for file in entry.archives]
+    for source in [*local, *entry.urls]:
         try:
-            return _install(entry, find(), made)
+            return _install(_archive(source, entry, archives), made, entry)
         except _DiskFull:
             raise
-        except (DataError, *BROKEN) as error:
+        except Exception as error:  # networks and archives fail in many ways; the next source may do
             tried.append(f"{source}: {error}")
-    by_hand = f"put {' or '.join(entry.archives)} into {made.parents[1] / 'archives'}, or make"
-    by_hand += f" the folder {made} with {', '.join(entry.layout)}. {entry.by_hand}".rstrip()
-    raise DataError("\n  ".join([f"{entry.name}: not found. Tried:", *tried, f"By hand: {by_hand}"]))
+    by_hand = f"By hand: put {' or '.join(entry.archives)} into {archives}, or make the folder {made} with "
+    by_hand += f"{', '.join(entry.layout)}. {entry.by_hand}".rstrip()
+    raise registry.DataError("\n  ".join([f"{entry.name}: not found. Tried:", *tried, by_hand]))
 
 
-def _setting(variable: str) -> Path | None:
+def _given(variable: str) -> list[Path]:
     value = os.environ.get(variable)  # a relative path counts from the repository root
-    return registry.ROOT / Path(value).expanduser() if value else None
+    return [registry.ROOT / Path(value).expanduser()] if value else []
 
 
-def _sources(entry: Dataset) -> Iterator[tuple[str, Callable[[], Path]]]:
-    mirror, archives = _setting("COURSE_MIRROR"), registry.ROOT / "data" / "archives"
-    for folder in [mirror, archives] if mirror else [archives]:
-        for path in (folder / file for file in entry.archives):
-            yield str(path), partial(_local, path, entry.sha256.get(path.name))
-    for url in entry.urls:
-        path = archives / url.rpartition("/")[2]
-        yield url, partial(_download, url, path, entry.sha256.get(path.name))
-
-
-def _local(path: Path, expected: str | None) -> Path:
-    if not path.is_file():
-        raise DataError("no such file")
-    sums = path.with_name("SHA256SUMS")
+def _archive(source: Path | str, entry: registry.Dataset, archives: Path) -> Path:
+    """The archive at a path or an address, its hash checked."""
+    path = archives / Path(source).name if isinstance(source, str) else source
+    file = _download(source, path) if isinstance(source, str) else path
+    if not file.is_file():
+        raise registry.DataError("no such file")
+    expected, sums = entry.sha256.get(path.name), path.with_name("SHA256SUMS")
     if sums.is_file():
-        lines = re.findall(r"^(\w{64}) [ *](.+)$", sums.read_text("utf-8"), re.MULTILINE)
-        expected = {file: digest for digest, file in lines}.get(path.name, f"(none in {sums})")
-    return _verified(path, expected)
-
-
-def _verified(path: Path, expected: str | None) -> Path:
-    with path.open("rb") as file:
-        found = hashlib.file_digest(file, "sha256").hexdigest()
+        line = re.search(rf"^(\w{{64}}) [ *]{re.escape(path.name)}$", sums.read_text("utf-8"), re.MULTILINE)
+        expected = line[1] if line else f"(none in {sums})"
+    with file.open("rb") as opened:
+        found = hashlib.file_digest(opened, "sha256").hexdigest()
     if expected not in (None, found):
-        raise DataError(f"{path.name} refused: sha256 expected {expected}, found {found}")
-    return path
+        if file != path:
+            file.unlink()  # what was just downloaded; an archive put there by hand stays
+        raise registry.DataError(f"{path.name} refused: sha256 expected {expected}, found {found}")
+    return path if file == path else file.replace(path)
 
 
-def _download(url: str, path: Path, sha256: str | None) -> Path:
-    part = path.with_name(f"{path.name}.part")
-    part.parent.mkdir(parents=True, exist_ok=True)
-    part.touch()
-    while True:
-        had = part.stat().st_size
-        try:
-            _stream(url, part)
-            break
-        except (requests.RequestException, HTTPError):
-            if part.stat().st_size <= had:  # a try that brought something earns another
-                raise
-    part.with_suffix(".tag").unlink(missing_ok=True)
-    try:
-        return _verified(part, sha256).replace(path)
-    except DataError:
-        part.unlink()
-        raise
-
-
-def _stream(url: str, part: Path) -> None:
-    """One request: the rest of the file if the server still has the same one, else all of it."""
-    tag = part.with_suffix(".tag")  # says which version of the file `part` is a piece of
-    known = tag.read_text("utf-8") if tag.exists() else ""
+def _download(url: str, path: Path) -> Path:
+    """Fetch `path` as a .part, or its rest if an earlier call broke (pooch, the usual choice, cannot resume)."""
+    part, tag = path.with_name(f"{path.name}.part"), path.with_name(f"{path.name}.tag")
+    known = tag.read_text("utf-8") if tag.exists() and part.exists() else ""  # version that `part` is a piece of
     had = part.stat().st_size if known else 0
     ask = {"Range": f"bytes={had}-", "If-Range": known} if had else {}
     ask["Accept-Encoding"] = "identity"  # else some servers have the archive decoded on the way
     with requests.get(url, headers=ask, stream=True, timeout=(10, 60)) as reply:
         version = reply.headers.get("ETag") or reply.headers.get("Last-Modified", "")
         if had and (reply.status_code == 416 or (reply.status_code == 206 and version != known)):
-            tag.unlink()
-            return _stream(url, part)
+            tag.unlink()  # the file has changed: all of it is needed
+            return _download(url, path)
         reply.raise_for_status()
         had = had if reply.status_code == 206 else 0
-        with part.open("ab" if had else "wb") as out:
+        total = had + int(reply.headers.get("Content-Length", 0))
+        bar = tqdm.wrapattr(reply.raw, "read", total=total or None, initial=had, desc=path.name)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with _room(total, part), part.open("ab" if had else "wb") as out, bar as body:
             tag.write_text(version, "utf-8")
-            _receive(reply, out, had)
+            shutil.copyfileobj(body, out)  # raises if the line breaks before Content-Length
+    tag.unlink(missing_ok=True)
+    return part
 
 
-def _receive(reply: requests.Response, out: BinaryIO, had: int) -> None:
-    total, name = had + int(reply.headers.get("Content-Length", 0)), Path(out.name)
-    bar = tqdm.wrapattr(reply.raw, "read", total=total or None, initial=had, desc=name.stem)
-    with _room(total, name), bar as body:
-        shutil.copyfileobj(body, out)  # urllib3 raises if the line breaks before Content-Length
-
-
-def _install(entry: Dataset, archive: Path, folder: Path) -> Path:
+def _install(archive: Path, folder: Path, entry: registry.Dataset) -> Path:
     with workspace(folder) as work:
         _unpack(archive, work)
         tops = [p for p in sorted(work.iterdir()) if not p.name.startswith((".", "__MACOSX"))]
         top = tops[0] if len(tops) == 1 and tops[0].is_dir() else work
-        _check_layout(entry, top, f"{archive.name}; the archive is not the one expected")
-        publish(top, folder)
+        publish(_checked(top, entry, f"{archive.name}; the archive is not the one expected"), folder)
     return folder
 
 
 def _unpack(archive: Path, target: Path) -> None:
-    members = list(_members(archive))
-    for name, plain, _ in members:
+    members = _members(archive)
+    for name, _, plain in members:
         path = PureWindowsPath(name)  # knows drives and both slashes
         if path.anchor or ".." in path.parts or not plain:
             fault = "leads out of its folder" if plain else "is a link or a device"
-            raise DataError(f"{archive.name} refused: its member {name!r} {fault}")
-    with _room(sum(size for *_, size in members), target.parent):
+            raise registry.DataError(f"{archive.name} refused: its member {name!r} {fault}")
+    with _room(sum(size for _, size, _ in members), target.parent):
         if archive.suffix == ".txt":
             shutil.copy(archive, target)
         else:
-            options = {} if archive.suffix == ".zip" else {"filter": "data"}
-            shutil.unpack_archive(archive, target, **options)
+            shutil.unpack_archive(archive, target, filter=None if archive.suffix == ".zip" else "data")
 
 
-def _members(archive: Path) -> Iterator[tuple[str, bool, int]]:
-    """Name, whether it is a file or a folder, and size of each thing that unpacking writes."""
+def _members(archive: Path) -> list[tuple[str, int, bool]]:
+    """Name and size of each thing that unpacking writes, and whether it is a plain file or folder."""
     if archive.suffix == ".txt":
-        yield archive.name, True, archive.stat().st_size
-    elif archive.suffix == ".zip":
-        with zipfile.ZipFile(archive) as opened:
-            for m in opened.infolist():
-                yield m.filename, stat.S_IFMT(m.external_attr >> 16) in PLAIN, m.file_size
-    else:
+        return [(archive.name, archive.stat().st_size, True)]
+    if archive.suffix != ".zip":
         with tarfile.open(archive) as opened:
-            yield from ((m.name, m.isreg() or m.isdir(), m.size) for m in opened)
+            return [(m.name, m.size, m.isreg() or m.isdir()) for m in opened]
+    with zipfile.ZipFile(archive) as opened:
+        return [(m.filename, m.file_size, stat.S_IFMT(m.external_attr >> 16) in PLAIN) for m in opened.infolist()]
 
 
 @contextmanager
@@ -187,10 +145,7 @@ def _room(needed: int, place: Path) -> Iterator[None]:
 @contextmanager
 def workspace(folder: Path) -> Iterator[Path]:
     """Yield an empty hidden folder beside `folder`; in the end it goes with all left inside it."""
-    for old in folder.parent.glob(f".{folder.name}.*.part"):  # of processes killed a day ago
-        if old.stat().st_mtime < time.time() - 86400:
-            shutil.rmtree(old, ignore_errors=True)
-    work = folder.with_name(f".{folder.name}.{secrets.token_hex(4)}.part")
+    work = folder.with_name(f".{folder.name}.{os.urandom(4).hex()}.part")
     work.mkdir(parents=True)
     try:
         yield work
@@ -207,24 +162,17 @@ def publish(made: Path, folder: Path) -> None:
             raise
 
 
-def _check_layout(entry: Dataset, folder: Path, place: str) -> Path:
+def _checked(folder: Path, entry: registry.Dataset, place: str) -> Path:
     counts = {pattern: _count(list(folder.glob(pattern))) for pattern in entry.layout}
-    for pattern in (pattern for pattern, count in counts.items() if not count):
-        raise DataError(f"{entry.name}: no files match {pattern} in {place}")
-    odd = [f"{p} {counts[p]} of {n}" for p, n in entry.layout.items() if counts[p] != n]
-    if odd:
+    if missing := [pattern for pattern, count in counts.items() if not count]:
+        raise registry.DataError(f"{entry.name}: no files match {missing[0]} in {place}")
+    if odd := [f"{p} {counts[p]} of {n}" for p, n in entry.layout.items() if counts[p] != n]:
         _warn_once(f"{entry.name}: reduced copy, {', '.join(odd)}")
     return folder
 
 
 def _count(files: list[Path]) -> int:
     """Number of files or, of a single table, of its rows below the header."""
-    if len(files) != 1 or files[0].suffix != ".csv":
-        return len(files)
-    with files[0].open("rb") as table:
-        return sum(1 for _ in table) - 1
-
-
-@cache
-def _warn_once(message: str) -> None:
-    logging.getLogger(__name__).warning(message)
+    if len(files) == 1 and files[0].suffix == ".csv":
+        return len(files[0].read_bytes().splitlines()) - 1
+    return len(files)

@@ -4,11 +4,10 @@ import difflib
 import tomllib
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from pathlib import Path
 
-__all__ = ["DataError", "Dataset", "choose", "load"]
+from course_utils.core import ROOT
 
-ROOT = Path(__file__).resolve().parents[2]
+__all__ = ["ROOT", "DataError", "Dataset", "choose", "load"]
 
 
 class DataError(RuntimeError):
@@ -40,6 +39,5 @@ def choose(what: str, value: str, known: Iterable[str]) -> str:
     """Return `value` if it is known; ValueError with the nearest and all known ones if not."""
     if value in (known := sorted(known)):
         return value
-    near = difflib.get_close_matches(value, known, n=1)
-    hint = f" did you mean {near[0]!r}?" if near else ""
+    hint = "".join(f" did you mean {near!r}?" for near in difflib.get_close_matches(value, known, n=1))
     raise ValueError(f"unknown {what} {value!r};{hint} known: {', '.join(known)}")

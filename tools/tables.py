@@ -1,0 +1,63 @@
+"""`make results`: writes the tables of README.md from the records in results/."""
+
+import json
+import re
+import tomllib
+from pathlib import Path
+from typing import Any
+
+__all__ = ["lesson_table", "speed_table", "updated"]
+
+ROOT = Path(__file__).resolve().parents[1]
+RUNS = {"sample.cpu": "sample, CPU", "full.cpu": "photos, CPU", "full.cuda": "photos, GPU"}
+
+
+def lesson_table(lesson: str) -> str:
+    """Stage by stage: the video's number, then each recorded run of the lesson, as Markdown."""
+    files = {title: ROOT / "results" / f"{lesson}.{run}.json" for run, title in RUNS.items()}
+    runs = {title: json.loads(file.read_text("utf-8")) for title, file in files.items() if file.exists()}
+    original = tomllib.loads((ROOT / "nbs" / "original.toml").read_text("utf-8"))[lesson]
+    columns = [{name: stage["video"] for name, stage in original.items()}]
+    columns += [{stage["name"]: stage["value"] for stage in run["stages"]} for run in runs.values()]
+    names = dict.fromkeys(name for column in columns[::-1] for name in column)
+    rows = [[name, *(_number(column.get(name)) for column in columns)] for name in names]
+    rows.append(["seconds for the notebook", "", *(f"{run['stages'][-1]['seconds']:.0f}" for run in runs.values())])
+    rows.append(["device", "", *map(_device, runs.values())])
+    return _markdown([lesson, "video", *runs], rows)
+
+
+def speed_table() -> str:
+    """Pictures a second of each contender, and the ratio to fastai, as Markdown."""
+    bench = json.loads((ROOT / "results" / "bench-images.json").read_text("utf-8"))
+    rows = [
+        [name, *(f"{row[epoch]:.0f} ({row['ratio'][epoch]:.1f}x)" for epoch in ("first", "later"))]
+        for name, row in bench["loaders"].items()
+    ]
+    return _markdown(["pictures a second (ratio to fastai)", "first epoch", "later epochs"], rows)
+
+
+def _number(value: float | None) -> str:
+    return "" if value is None else f"{value:,.0f}" if value >= 2 else f"{value:.4f}"
+
+
+def _device(run: dict[str, Any]) -> str:
+    return run["device"]["name"] if run["device"]["type"] == "cuda" else f"{run['threads']} cores"
+
+
+def _markdown(head: list[str], rows: list[list[str]]) -> str:
+    return "\n".join(f"| {' | '.join(line)} |" for line in [head, ["---"] * len(head), *rows])
+
+
+def updated(readme: str) -> str:
+    """README.md with the tables between its markers made anew."""
+    for name, table in ("results", lesson_table("lesson1-dogscats")), ("bench", speed_table()):
+        start, end = f"<!-- {name}: made by `make results` -->", f"<!-- end of {name} -->"
+        readme = re.sub(
+            f"{start}.*?{end}", lambda _, t=table, s=start, e=end: f"{s}\n{t}\n{e}", readme, flags=re.DOTALL
+        )
+    return readme
+
+
+if __name__ == "__main__":
+    file = ROOT / "README.md"
+    file.write_text(updated(file.read_text("utf-8")), "utf-8")
