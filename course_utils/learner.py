@@ -1,6 +1,7 @@
 """The training loop, and the Learner that adds layer groups, schedules, saving and prediction."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from copy import copy
 from functools import partial
 from inspect import signature
 from types import SimpleNamespace
@@ -14,7 +15,6 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from . import schedule as sch
 from .core import DEVICE, T, atomic, autocast, children, to_device, to_np, work_dir
-from .loaders import Repeated
 from .progress import EpochTable
 from .schedule import Callback, LRFinder, Sched
 
@@ -225,9 +225,9 @@ class Learner:
         opt, top = self._optimizer(start_lr, wds), float(np.max(start_lr))
         if not 0 < top < end_lr:
             raise ValueError(f"lr_find needs 0 < start_lr < end_lr, not {top:g} and {end_lr:g}")
-        batches = Repeated(self.batches.trn_dl, -(-num_it // len(self.batches.trn_dl)))
-        data = SimpleNamespace(trn_dl=batches, val_dl=self.batches.val_dl)
-        self.sched = LRFinder(opt, sch.exponential(len(batches), end_lr / top))
+        data = SimpleNamespace(trn_dl=copy(self.batches.trn_dl), val_dl=self.batches.val_dl)
+        data.trn_dl.passes = -(-num_it // len(data.trn_dl))
+        self.sched = LRFinder(opt, sch.exponential(len(data.trn_dl), end_lr / top))
         before = {k: v.clone() for k, v in self.model.state_dict().items()}
         try:
             fit(self.model, data, 1, opt, self.crit, self.metrics, [self.sched], self.reg_fn)

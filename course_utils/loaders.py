@@ -3,7 +3,7 @@
 import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from itertools import chain, repeat
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ import psutil
 import torch
 from PIL import Image, ImageOps
 from torch import Tensor
+from torchvision import io
 from torchvision.transforms.v2 import functional as TF
 
 from .core import T, as_tensor, to_device, to_np
@@ -37,7 +38,9 @@ def read_picture(file: Path, side: int = 0) -> Image.Image:
         with Image.open(file) as im:
             if side:
                 im.draft("RGB", (2 * side, 2 * side))
-            return ImageOps.exif_transpose(im).convert("RGB")
+            ImageOps.exif_transpose(im, in_place=True)
+            im.load()
+            return im if im.mode == "RGB" else im.convert("RGB")
     except FileNotFoundError:
         raise FileNotFoundError(f"{file}: no such picture") from None
     except (OSError, SyntaxError, ValueError) as e:
@@ -94,14 +97,19 @@ class FilesDataset(ArrayDataset):
         """Pictures `idx`, float (n, 3, sz, sz), and their targets, on the device."""
         rows = idx.tolist()
         missing = [i for i in rows if i not in self.kept]
-        new = dict(zip(missing, POOL.map(self._read, missing), strict=True))
+        files = [self.path / self.fnames[i] for i in missing]
+        new = {i: self.tfm.prepare(p) for i, p in zip(missing, POOL.map(self._read, files), strict=True)}
         if new and (memory := psutil.virtual_memory()).available > memory.total / 4:
             self.kept |= new
         pictures = [new[i] if i in new else self.kept[i] for i in rows]
         return self.tfm.batch(self.tfm.window(pictures)), to_device(self.arrays[-1][idx])
 
-    def _read(self, i: int) -> Tensor:
-        return TF.pil_to_tensor(self.tfm.prepare(read_picture(self.path / self.fnames[i], self.tfm.side)))
+    def _read(self, file: Path) -> Tensor:
+        """A picture (3, h, w). torchvision is fastest at JPEG; Pillow does what is large, broken or of another kind."""
+        if file.suffix.lower() in (".jpg", ".jpeg") and file.exists() and file.stat().st_size < 500_000:
+            with suppress(RuntimeError, AttributeError):  # torchvision means to drop its decoder some day
+                return io.decode_jpeg(io.read_file(str(file)), io.ImageReadMode.RGB, apply_exif_orientation=True)
+        return TF.pil_to_tensor(read_picture(file, self.tfm.side))
 
     def contents(self) -> Any:
         """What identifies the inputs: name, size in bytes and time of change of each file."""
@@ -111,31 +119,18 @@ class FilesDataset(ArrayDataset):
 class BatchLoader:
     """Batches (x, …, y) of `bs` rows; `shuffle`: in a new order at each pass, without a last batch of a single row."""
 
-    def __init__(self, dataset: ArrayDataset, bs: int, shuffle: bool = False) -> None:
+    def __init__(self, dataset: ArrayDataset, bs: int, shuffle: bool = False, passes: int = 1) -> None:
         if bs < 1:
             raise ValueError(f"the batch size must be 1 or more, not {bs}")
         if not len(dataset):
             raise ValueError("a data set is empty: check its folder or val_idxs")
-        self.dataset, self.bs, self.shuffle = dataset, bs, shuffle
+        self.dataset, self.bs, self.shuffle, self.passes = dataset, bs, shuffle, passes
 
     def __len__(self) -> int:
-        n = len(self.dataset)
+        n = len(self.dataset) * self.passes
         return n // self.bs + (n % self.bs > (1 if self.shuffle and n > self.bs else 0))
 
     def __iter__(self) -> Iterator[tuple[Tensor, ...]]:
-        n = len(self.dataset)
-        order = torch.randperm(n) if self.shuffle else torch.arange(n)
-        return map(self.dataset.batch, order.split(self.bs)[: len(self)])  # BatchNorm cannot train on one row
-
-
-class Repeated:
-    """A loader gone through n times, as one pass."""
-
-    def __init__(self, dl: Any, n: int) -> None:
-        self.dl, self.n = dl, n
-
-    def __len__(self) -> int:
-        return self.n * len(self.dl)
-
-    def __iter__(self) -> Iterator[tuple[Tensor, ...]]:
-        return chain.from_iterable(repeat(self.dl, self.n))
+        order = torch.randperm if self.shuffle else torch.arange
+        rows = torch.cat([order(len(self.dataset)) for _ in range(self.passes)])
+        return map(self.dataset.batch, rows.split(self.bs)[: len(self)])  # BatchNorm cannot train on one row

@@ -37,10 +37,7 @@ def begin(lesson: str, size: str = "sample", seed: int = 42, data: Path | None =
 
 
 def record(name: str, value: float) -> None:
-    """Add a stage to the file LESSON.SIZE.DEVICE.json in COURSE_RESULTS (default: .runs/interactive), at once.
-
-    RuntimeError before `begin`, ValueError for a name used already and for anything but a finite number.
-    """
+    """Add a stage, a new name with a finite number (else ValueError), to COURSE_RESULTS/LESSON.SIZE.DEVICE.json."""
     if not _run:
         raise RuntimeError(f"record({name!r}) comes before begin: call begin(lesson) first")
     if name in {stage["name"] for stage in _run["stages"]}:

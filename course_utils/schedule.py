@@ -15,14 +15,12 @@ __all__ = ["Callback", "LRFinder", "Sched", "circular", "circular_beta", "consta
 Schedule = Callable[[int], tuple[float, float | None]]  # 0, 1, … to (factor of the base rates, momentum or None)
 
 
-def constant(i: int) -> tuple[float, None]:
-    """The base rate, always."""
-    return 1.0, None
-
-
 def exponential(nb: int, ratio: float) -> Schedule:
     """From 1 to `ratio` in nb iterations, by equal factors."""
     return lambda i: (ratio ** (i / nb), None)
+
+
+constant = exponential(1, 1)  # the base rate, always
 
 
 def sgdr(nb: int, cycle_mult: int = 1) -> Schedule:

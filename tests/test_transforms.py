@@ -84,7 +84,7 @@ def test_zoom_keeps_the_window_inside_the_picture():
 def test_lighting_is_contrast_about_the_mean_and_brightness():
     """From what comes out, each picture's gain and offset are solved for; they keep to their bounds."""
     x = 0.3 + 0.4 * torch.rand(200, 3, 8, 8)  # in the middle: nothing is clipped
-    out = RandomLighting(0.05, 0.1)(x)
+    out = RandomLighting(0.05, 0.1)(x.clone())
     gains, brights = [], []
     for a, b in zip(x, out, strict=True):
         gain, offset = np.polyfit(a.flatten().numpy(), b.flatten().numpy(), 1)
