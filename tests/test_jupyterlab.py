@@ -87,7 +87,7 @@ def test_lesson1_runs_from_the_menu(lab, tmp_path):
     saved = run_checks(tmp_path / "nbs" / "lesson1-dogscats.ipynb")
     assert max(seen) >= 7, "the table of the longest training never showed seven rows"
     assert len(seen) > 3, "no table was seen to grow"
-    assert saved["png"] >= 14
+    assert saved["jpeg"] >= 14
 
 
 def watch(page, seconds: float = 600) -> set[int]:
@@ -122,4 +122,4 @@ def run_checks(file: Path) -> dict[str, int]:
     assert not errors
     assert "widgets" not in notebook["metadata"]
     assert not [k for k in kinds if "widget" in k]
-    return {"png": kinds.count("image/png")}
+    return {"jpeg": kinds.count("image/jpeg")}
