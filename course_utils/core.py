@@ -14,8 +14,7 @@ from torch import Tensor, nn
 __all__ = ["DEVICE", "VV", "T", "V", "children", "get_cv_idxs", "set_seed", "split_by_idx", "to_np"]
 
 ROOT = Path(__file__).resolve().parents[1]
-DEVICE = torch.accelerator.current_accelerator(check_available=True) or torch.device("cpu")
-"""Where models and batches live, chosen once: cuda, else mps, else cpu."""
+DEVICE = torch.accelerator.current_accelerator(check_available=True) or torch.device("cpu")  # chosen once
 
 torch.set_float32_matmul_precision("high")  # TF32 on GPUs that have it; no effect elsewhere
 
