@@ -226,7 +226,7 @@ class Learner:
         if not 0 < top < end_lr:
             raise ValueError(f"lr_find needs 0 < start_lr < end_lr, not {top:g} and {end_lr:g}")
         data = SimpleNamespace(trn_dl=copy(self.batches.trn_dl), val_dl=self.batches.val_dl)
-        data.trn_dl.passes = -(-num_it // len(data.trn_dl))
+        data.trn_dl.passes *= -(-num_it // len(data.trn_dl))
         self.sched = LRFinder(opt, sch.exponential(len(data.trn_dl), end_lr / top))
         before = {k: v.clone() for k, v in self.model.state_dict().items()}
         try:

@@ -1,5 +1,6 @@
 """Data sets that hand out whole batches on the device, and the loader that walks through them; no worker processes."""
 
+import math
 import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -21,6 +22,7 @@ from .transforms import Transforms
 __all__ = ["ArrayDataset", "BatchLoader", "FilesDataset", "open_image"]
 
 POOL = ThreadPoolExecutor(os.cpu_count())  # Pillow releases Python's lock while it decodes
+ON_DEVICE = 2**29  # bytes; pictures of one size that take less become one tensor on the device
 PICTURES = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".webp")
 
 
@@ -86,7 +88,10 @@ class ArrayDataset:
 
 
 class FilesDataset(ArrayDataset):
-    """Pictures path/FNAME, decoded and resized once by threads, then kept in memory while a quarter of it is free."""
+    """Pictures path/FNAME, decoded and resized once by threads, then kept in memory while a quarter of it is free.
+
+    Small ones of one size (CIFAR-10, say) move to the device once all are decoded: a batch is then one indexing away.
+    """
 
     def __init__(self, fnames: Sequence[str], y: Any, path: Path, tfm: Transforms) -> None:
         super().__init__(y)
@@ -95,14 +100,25 @@ class FilesDataset(ArrayDataset):
 
     def batch(self, idx: Tensor) -> tuple[Tensor, Tensor]:
         """Pictures `idx`, float (n, 3, sz, sz), and their targets, on the device."""
+        if len(self.arrays) == 2:
+            return super().batch(idx)
         rows = idx.tolist()
         missing = [i for i in rows if i not in self.kept]
         files = [self.path / self.fnames[i] for i in missing]
         new = {i: self.tfm.prepare(p) for i, p in zip(missing, POOL.map(self._read, files), strict=True)}
+        pictures = [new[i] if i in new else self.kept[i] for i in rows]
         if new and (memory := psutil.virtual_memory()).available > memory.total / 4:
             self.kept |= new
-        pictures = [new[i] if i in new else self.kept[i] for i in rows]
+            self._stack()
         return self.tfm.batch(self.tfm.window(pictures)), to_device(self.arrays[-1][idx])
+
+    def _stack(self) -> None:
+        """Make one tensor of the pictures kept, if that is all of them and they are small and of one size."""
+        pictures = [self.kept[i] for i in sorted(self.kept)]
+        small = len({p.shape for p in pictures}) == 1 and sum(p.nbytes for p in pictures) < ON_DEVICE
+        if len(pictures) == len(self) and small:
+            self.arrays.insert(0, to_device(torch.stack(pictures)))
+            self.kept = {}
 
     def _read(self, file: Path) -> Tensor:
         """A picture (3, h, w). torchvision is fastest at JPEG; Pillow does what is large, broken or of another kind."""
@@ -117,9 +133,12 @@ class FilesDataset(ArrayDataset):
 
 
 class BatchLoader:
-    """Batches (x, …, y) of `bs` rows; `shuffle`: in a new order at each pass, without a last batch of a single row."""
+    """Batches (x, …, y) of `bs` rows; `shuffle`: in a new order at each pass, without a last batch of a single row.
 
-    def __init__(self, dataset: ArrayDataset, bs: int, shuffle: bool = False, passes: int = 1) -> None:
+    An epoch is `passes` passes, 1 or more: with fewer pictures than in the video, say, 2.5 make its number of batches.
+    """
+
+    def __init__(self, dataset: ArrayDataset, bs: int, shuffle: bool = False, passes: float = 1) -> None:
         if bs < 1:
             raise ValueError(f"the batch size must be 1 or more, not {bs}")
         if not len(dataset):
@@ -127,10 +146,11 @@ class BatchLoader:
         self.dataset, self.bs, self.shuffle, self.passes = dataset, bs, shuffle, passes
 
     def __len__(self) -> int:
-        n = len(self.dataset) * self.passes
+        n = int(len(self.dataset) * self.passes)
         return n // self.bs + (n % self.bs > (1 if self.shuffle and n > self.bs else 0))
 
     def __iter__(self) -> Iterator[tuple[Tensor, ...]]:
         order = torch.randperm if self.shuffle else torch.arange
-        rows = torch.cat([order(len(self.dataset)) for _ in range(self.passes)])
+        rows = torch.cat([order(len(self.dataset)) for _ in range(math.ceil(self.passes))])
+        rows = rows[: int(len(self.dataset) * self.passes)]
         return map(self.dataset.batch, rows.split(self.bs)[: len(self)])  # BatchNorm cannot train on one row

@@ -119,7 +119,8 @@ class Transforms:
     def __init__(self, sz: int, stats: Stats, crop: CropType, aug: Sequence = (), max_zoom: float = 1) -> None:
         if sz < 1 or max_zoom < 1:
             raise ValueError(f"sz (pixels) and max_zoom (a factor) must be 1 or more, not {sz} and {max_zoom}")
-        self.sz, self.stats, self.crop, self.side = sz, stats, crop, round(sz * max_zoom)
+        self.sz, self.crop, self.side = sz, crop, round(sz * max_zoom)
+        self.stats = np.array(stats, np.float32)
         self.geometry = [t for t in aug if hasattr(t, "matrix")]
         self.colour = [t for t in aug if not hasattr(t, "matrix")]
 
@@ -151,7 +152,7 @@ class Transforms:
             x = F.grid_sample(x, self._grid(len(x)), padding_mode="reflection", align_corners=False)
         for t in self.colour:
             x = t(x, top)
-        mean, std = to_device(torch.tensor(self.stats) * top)[..., None, None]
+        mean, std = to_device(torch.from_numpy(self.stats) * top)[..., None, None]
         return x.sub_(mean).div_(std)
 
     def _grid(self, n: int) -> Tensor:

@@ -125,3 +125,108 @@ def test_whole_number_and_double_pictures():
 def test_empty_set_is_refused():
     with pytest.raises(ValueError, match="a data set is empty: check its folder or val_idxs"):
         BatchLoader(ArrayDataset(np.zeros(0)), 4)
+
+
+# Small pictures of one size become one tensor
+
+
+@pytest.fixture
+def small(tmp_path):
+    """20 pictures of 24 x 24 pixels, brighter and brighter, for validation transforms."""
+    rng = np.random.default_rng(0)
+    for i in range(20):
+        Image.fromarray(rng.integers(0, 50, (24, 24, 3), np.uint8) + np.uint8(10 * i)).save(tmp_path / f"{i}.png")
+    return FilesDataset(
+        [f"{i}.png" for i in range(20)], np.arange(20), tmp_path, tfms_from_stats(imagenet_stats, 24)[1]
+    )
+
+
+def single(ds, i):
+    """Picture i, read and transformed without the data set."""
+    return torch.from_numpy(ds.tfm(np.asarray(Image.open(ds.path / ds.fnames[i]))))
+
+
+@pytest.mark.parametrize("order", [list(range(20)), np.random.default_rng(1).permutation(20).tolist()])
+def test_the_first_pass_over_small_pictures_makes_one_tensor(small, order):
+    rows = torch.tensor(order).split(6)
+    before = [small.batch(r) for r in rows[:-1]]
+    assert len(small.arrays) == 1
+    before.append(small.batch(rows[-1]))
+    assert small.arrays[0].shape == (20, 3, 24, 24)
+    assert not small.kept
+    for r, (x, y) in zip(rows, before, strict=True):
+        again = small.batch(r)
+        assert torch.equal(again[0], x)
+        assert torch.equal(again[1], y)
+        assert y.tolist() == r.tolist()
+        for i, picture in zip(r.tolist(), x.cpu(), strict=True):
+            torch.testing.assert_close(picture, single(small, i), atol=1e-5, rtol=1e-5)
+
+
+def test_a_tensor_on_the_device_needs_no_files(small):
+    x, _ = small.batch(torch.arange(20))
+    for name in small.fnames:
+        (small.path / name).unlink()
+    mixed = torch.tensor([7, 7, 0, 19])
+    assert torch.equal(small.batch(mixed)[0], x[mixed])
+
+
+def test_half_the_pictures_again_and_again_are_no_whole(small):
+    for _ in range(3):
+        small.batch(torch.arange(10))
+    assert len(small.arrays) == 1
+    assert sorted(small.kept) == list(range(10))
+
+
+def test_pictures_of_different_sizes_are_not_stacked(files):
+    tfm, sizes = files.tfm, {Image.open(files.path / name).size for name in files.fnames}
+    files.tfm = tfms_from_stats(imagenet_stats, 24)[0]  # crops at random, so the whole pictures are kept
+    assert len(sizes) == 3
+    files.batch(torch.arange(12))
+    assert len(files.arrays) == 1
+    assert len(files.kept) == 12
+    files.tfm, files.kept = tfm, {}  # central crops: all of one size
+    files.batch(torch.arange(12))
+    assert len(files.arrays) == 2
+
+
+@pytest.mark.parametrize(("spare", "arrays"), [(0, 1), (1, 2)])
+def test_pictures_of_more_bytes_than_on_device_are_not_stacked(small, monkeypatch, spare, arrays):
+    monkeypatch.setattr("course_utils.loaders.ON_DEVICE", 20 * 3 * 24 * 24 + spare)
+    first, _ = small.batch(torch.arange(20))
+    assert len(small.arrays) == arrays
+    assert len(small.kept) == 20 * (arrays == 1)
+    assert torch.equal(small.batch(torch.arange(20))[0], first)
+
+
+# Passes
+
+
+@pytest.mark.parametrize("shuffle", [True, False])
+@pytest.mark.parametrize(
+    ("n", "bs", "passes"), [(10, 4, 1), (10, 4, 2.5), (7, 3, 1.5), (20, 6, 3), (5, 8, 4.4), (9, 4, 1.89)]
+)
+def test_an_epoch_of_several_passes(n, bs, passes, shuffle):
+    dl = BatchLoader(ArrayDataset(torch.arange(n) * 2.0, np.arange(n)), bs, shuffle, passes)
+    batches = list(dl)
+    x, y = (torch.cat(column) for column in zip(*batches, strict=True))
+    assert len(y) == int(n * passes)
+    assert len(batches) == len(dl) == -(-len(y) // bs)
+    assert {len(b[1]) for b in batches[:-1]} <= {bs}
+    assert torch.equal(x, y * 2.0)
+    counts = np.bincount(y.cpu(), minlength=n)
+    assert counts.min() >= int(passes)
+    assert counts.max() <= np.ceil(passes)
+    for k in range(int(passes)):  # each pass has every row, before any comes again
+        assert sorted(y[k * n : (k + 1) * n].tolist()) == list(range(n))
+
+
+def test_every_pass_has_an_order_of_its_own():
+    y = torch.cat([y for _, y in BatchLoader(ArrayDataset(np.arange(50.0), np.arange(50)), 8, True, 2)])
+    assert y[:50].tolist() != y[50:].tolist()
+
+
+def test_no_epoch_of_several_passes_ends_in_a_single_row():
+    dl = BatchLoader(ArrayDataset(np.zeros(10), np.zeros(10)), 8, shuffle=True, passes=2.5)
+    assert [len(y) for _, y in dl] == [8, 8, 8]
+    assert len(dl) == 3

@@ -1,4 +1,4 @@
-"""The drawn cats and dogs: layout, determinism, and no clue but the animals themselves."""
+"""The drawn cats and dogs (no clue but the animals themselves) and the coloured digits: layout, determinism, content."""
 
 import hashlib
 import io
@@ -12,7 +12,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from course_utils.data.samples import dogscats
+from course_utils.data.samples import cifar10, dogscats
 
 # On 200 pictures a fair coin stays below 0.58 in 98 sets of 100; the pictures never change.
 CHANCE = 0.58
@@ -142,3 +142,102 @@ def test_the_no_leak_checks_can_fail(pictures):
         return np.asarray(picture).mean(axis=(0, 1)) + 200 * (path.parent.name == "dogs")
 
     assert accuracy(linear(), pictures, leaking) > 0.95
+
+
+# Coloured digits instead of CIFAR-10
+
+
+@pytest.fixture(scope="session")
+def digit_folder(tmp_path_factory):
+    target = tmp_path_factory.mktemp("cifar10")
+    cifar10.build(target)
+    return target
+
+
+def pixels(path: Path) -> np.ndarray:
+    return np.asarray(decoded(path))
+
+
+def test_the_digits_lie_in_folders_as_cifar10_does(digit_folder):
+    expected = {
+        f"{split}/{digit}/{i:03}.png" for split, n in cifar10.COUNTS.items() for digit in range(10) for i in range(n)
+    }
+    files = sorted(p for p in digit_folder.rglob("*") if p.is_file())
+    assert {p.relative_to(digit_folder).as_posix() for p in files} == expected
+    assert len(expected) == 3_300
+    assert {(p.format, p.mode, p.size) for p in map(decoded, files)} == {("PNG", "RGB", (32, 32))}
+    assert len({hashlib.sha256(pixels(p).tobytes()).digest() for p in files}) == len(files)
+
+
+def test_a_second_build_of_the_digits_gives_the_same_bytes(digit_folder, tmp_path):
+    cifar10.build(tmp_path)
+    first, second = ({p.relative_to(d): p.read_bytes() for p in d.rglob("*.png")} for d in (digit_folder, tmp_path))
+    assert first == second
+
+
+def test_each_digit_is_used_once_and_under_its_own_label(tmp_path, monkeypatch):
+    """Built with a `coloured` that leaves the digit as it is."""
+    monkeypatch.setattr(cifar10, "coloured", lambda digit, rng: np.repeat(digit[..., None], 3, axis=2))
+    cifar10.build(tmp_path)
+    images, labels = cifar10.digits()
+    label = dict(zip([image.tobytes() for image in images], labels, strict=True))
+    found = {p: pixels(p)[..., 0].tobytes() for p in tmp_path.rglob("*.png")}
+    assert all(label[digit] == int(p.parent.name) for p, digit in found.items())
+    assert len(set(found.values())) == len(found) == 3_300
+
+
+def windows(picture: np.ndarray) -> np.ndarray:
+    """(25, 784): the places of a (32, 32) picture where a digit can lie, each with mean 0 and length 1."""
+    cut = np.lib.stride_tricks.sliding_window_view(picture.astype(float), (28, 28)).reshape(25, -1)
+    cut = cut - cut.mean(1, keepdims=True)
+    return cut / np.linalg.norm(cut, axis=1, keepdims=True)
+
+
+def test_the_picture_looks_most_like_a_digit_of_its_label(digit_folder):
+    """Of all 5,000 digits at all places, the nearest to the brightness of a picture has its label, nearly always."""
+    images, labels = cifar10.digits()
+    flat = images.reshape(len(images), -1) - images.mean((1, 2))[:, None]
+    flat /= np.linalg.norm(flat, axis=1, keepdims=True)
+    files = sorted(digit_folder.glob("test/*/00[0-4].png"))
+    nearest = [labels[(flat @ windows(pixels(p).mean(2)).T).max(1).argmax()] for p in files]
+    right = np.mean([d == int(p.parent.name) for d, p in zip(nearest, files, strict=True)])
+    assert len(files) == 50
+    assert right > 0.9
+
+
+def test_ink_lies_where_the_digit_is_and_ground_elsewhere(monkeypatch):
+    """With plain colours and no noise the mask can be read off the picture; every shift by up to 2 pixels occurs."""
+    monkeypatch.setattr(cifar10, "NOISE", 0)
+    colour = {cifar10.GROUND: np.array([0.2, 0.1, 0.4]), cifar10.INK: np.array([0.6, 0.9, 0.7])}
+    monkeypatch.setattr(cifar10, "texture", lambda rng, colours: np.tile(colour[colours], (32, 32, 1)))
+    digit = np.zeros((28, 28), np.uint8)
+    digit[3:20, 5:9], digit[20:25, 9:12] = 255, 102  # 102 is 0.4 of the way to the ink
+    rng, shifts = np.random.default_rng(0), set()
+    for _ in range(300):
+        picture = cifar10.coloured(digit, rng)
+        dy, dx = (int(np.argmax((picture != picture[0, 0]).any(2).any(axis))) for axis in (1, 0))
+        shifts.add((dy - 3, dx - 5))
+        mask = np.zeros((32, 32, 1))
+        mask[dy - 3 : dy + 25, dx - 5 : dx + 23, 0] = digit / 255
+        expected = 255 * (mask * colour[cifar10.INK] + (1 - mask) * colour[cifar10.GROUND])
+        np.testing.assert_allclose(picture, expected, atol=0.51)
+    assert shifts == {(y, x) for y in range(5) for x in range(5)}
+
+
+def test_ink_is_brighter_than_the_ground_but_no_colour_is_always_ink(monkeypatch):
+    """The last texture drawn is the ink that was taken."""
+    texture, drawn = cifar10.texture, []
+    monkeypatch.setattr(cifar10, "texture", lambda *args: drawn.append(texture(*args)) or drawn[-1])
+    grounds, inks, rng = [], [], np.random.default_rng(0)
+    for _ in range(200):
+        drawn.clear()
+        cifar10.coloured(np.zeros((28, 28), np.uint8), rng)
+        grounds.append(drawn[0])
+        inks.append(drawn[-1])
+    grounds, inks = np.array(grounds), np.array(inks)
+    assert min(grounds.min(), inks.min()) >= 0
+    assert max(grounds.max(), inks.max()) <= 1
+    assert (inks - grounds).mean((1, 2, 3)).min() >= cifar10.CONTRAST
+    threshold = np.mean([grounds.mean(), inks.mean()])
+    assert (grounds.mean(3) > threshold).mean() > 0.02
+    assert (inks.mean(3) < threshold).mean() > 0.02

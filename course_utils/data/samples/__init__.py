@@ -14,6 +14,7 @@ from course_utils.data.fetch import publish, workspace
 __all__ = ["BUILDERS", "package", "sample"]
 
 BUILDERS: dict[str, str] = {
+    "cifar10": "course_utils.data.samples.cifar10",
     "dogscats": "course_utils.data.samples.dogscats",
     "efficientnet-lite0": "course_utils.data.samples.lite0",
 }
