@@ -30,8 +30,8 @@ data: setup ## fetch a full data set (NAME=dogscats)
 results: setup ## write the tables of README.md from the records in results/
 	$(PY) -m tools.tables
 
-bench: setup ## compare the speed of the picture loaders
-	$(PY) -m tools.bench_images
+bench: setup ## compare the speed with that of fastai
+	$(PY) -m tools.bench_images && $(PY) -m tools.bench_cifar
 
 doctor: ## check this machine
 	@$(or $(wildcard $(PY)),$(PYTHON)) -m tools.doctor

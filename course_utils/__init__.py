@@ -10,8 +10,10 @@ import torch
 import torch.nn.functional as F
 from torch import nn, optim
 
+from .collab import *
 from .core import *
 from .data import *
+from .hooks import *
 from .interpret import *
 from .learner import *
 from .loaders import *
@@ -20,5 +22,6 @@ from .models import *
 from .plots import *
 from .results import *
 from .schedule import *
+from .tabular import *
 from .transforms import *
 from .vision import *

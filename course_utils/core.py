@@ -17,6 +17,7 @@ ROOT = Path(__file__).resolve().parents[1]
 DEVICE = torch.accelerator.current_accelerator(check_available=True) or torch.device("cpu")  # chosen once
 
 torch.set_float32_matmul_precision("high")  # TF32 on GPUs that have it; no effect elsewhere
+torch.set_flush_denormal(True)  # Adam's averages of gradients that are 0 shrink to denormals, which are slow
 
 
 def autocast() -> AbstractContextManager:

@@ -114,11 +114,11 @@ class FilesDataset(ArrayDataset):
 
     def _stack(self) -> None:
         """Make one tensor of the pictures kept, if that is all of them and they are small and of one size."""
-        pictures = [self.kept[i] for i in sorted(self.kept)]
-        small = len({p.shape for p in pictures}) == 1 and sum(p.nbytes for p in pictures) < ON_DEVICE
-        if len(pictures) == len(self) and small:
-            self.arrays.insert(0, to_device(torch.stack(pictures)))
-            self.kept = {}
+        if len(self.kept) == len(self) and len({p.shape for p in self.kept.values()}) == 1:
+            pictures = [self.kept[i] for i in range(len(self))]
+            if sum(p.nbytes for p in pictures) < ON_DEVICE:
+                self.arrays.insert(0, to_device(torch.stack(pictures)))
+                self.kept = {}
 
     def _read(self, file: Path) -> Tensor:
         """A picture (3, h, w). torchvision is fastest at JPEG; Pillow does what is large, broken or of another kind."""

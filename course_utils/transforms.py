@@ -131,8 +131,11 @@ class Transforms:
 
     def window(self, pictures: Sequence[Tensor]) -> Tensor:
         """n prepared pictures of any shape to uint8 (n, 3, side, side), cut at random places."""
-        if isinstance(pictures, Tensor) and pictures.shape[2:] == (self.side, self.side):
+        square = (self.side, self.side)
+        if isinstance(pictures, Tensor) and pictures.shape[2:] == square:
             return pictures
+        if all(p.shape[1:] == square for p in pictures):
+            return torch.stack(list(pictures))  # without drawing: kept activations or not, the same numbers follow
         at = torch.rand(len(pictures)).tolist()
         starts = [[round(u * (n - self.side)) for n in p.shape[1:]] for p, u in zip(pictures, at, strict=True)]
         return torch.stack([TF.crop(p, *yx, self.side, self.side) for p, yx in zip(pictures, starts, strict=True)])

@@ -9,7 +9,9 @@ from pathlib import Path
 import pytest
 import torch
 from PIL import Image
+from support import picture_folder
 
+from tools import bench_cifar
 from tools import bench_images as bench
 
 CONTENDERS = [
@@ -111,3 +113,30 @@ def test_too_few_pictures(pictures, tmp_path, capsys):
     assert bench.main(["--path", str(pictures), "--count", "9", *options]) == 2
     expected = f"bench_images: {pictures} holds 8 .jpg files: ask for that many with --count\n"
     assert capsys.readouterr().err == expected
+
+
+def test_epoch_of_resnet2_is_measured_and_written(monkeypatch, tmp_path, capsys):
+    monkeypatch.setattr(bench_cifar, "get_data", lambda name, size: picture_folder(tmp_path / "data"))
+    monkeypatch.setattr(
+        bench_cifar, "apart", lambda f, name, path: [3.0, 2.0, 1.0] if name == "fastai" else [2.0, 1.0, 0.5]
+    )
+    monkeypatch.setattr(bench_cifar, "BENCH", tmp_path)
+    (tmp_path / "fastai").mkdir()
+    assert bench_cifar.main(["--out", str(tmp_path)]) == 0
+    record = json.loads((tmp_path / f"bench-cifar10.{bench_cifar.DEVICE.type}.json").read_text("utf-8"))
+    assert record["ratio"] == {"first": 1.5, "later": 2.0}
+    assert "later 2.0x as fast as fastai" in capsys.readouterr().out
+
+
+def test_the_epoch_trains_the_network_of_the_notebook(tmp_path):
+    folder = picture_folder(tmp_path, n_test=0)
+    (folder / "valid").rename(folder / "test")
+    _, acc = bench_cifar.course_epoch(folder)()
+    assert 0 <= acc <= 1
+    assert sum(p.numel() for p in bench_cifar.network().parameters()) == 1_966_234
+
+
+def test_without_fastai_the_epoch_says_how_to_install_it(monkeypatch, tmp_path, capsys):
+    monkeypatch.setattr(bench_cifar, "BENCH", tmp_path / "none")
+    assert bench_cifar.main([]) == 2
+    assert "--target .bench" in capsys.readouterr().err

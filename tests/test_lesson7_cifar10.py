@@ -13,8 +13,6 @@ import torch.nn.functional as F
 from torch import nn
 
 from course_utils.core import to_device
-from course_utils.loaders import ArrayDataset
-from course_utils.transforms import tfms_from_stats
 from tools import run
 
 DEFINITIONS = (ast.Import, ast.ImportFrom, ast.FunctionDef, ast.ClassDef)
@@ -198,6 +196,18 @@ def test_networks_give_log_probabilities(lesson, name, channels):
         torch.testing.assert_close(out.exp().sum(1), torch.ones(4))
 
 
+def test_plain_networks_are_their_layers_one_after_another(lesson):
+    x = torch.randn(4, 3, 32, 32)
+    net = lesson.SimpleNet([3072, 40, 10])
+    same = nn.Sequential(nn.Flatten(), net.layers[0], nn.ReLU(), net.layers[1], nn.LogSoftmax(1))
+    torch.testing.assert_close(net(x), same(x))
+    for net in (lesson.ConvNet([3, 20, 40, 80], 10), lesson.ConvNet2([3, 20, 40, 80], 10)):
+        convs = [layer if isinstance(layer, nn.Conv2d) else layer.conv for layer in net.layers]
+        body = [part for conv in convs for part in (conv, nn.ReLU())]
+        same = nn.Sequential(*body, nn.AdaptiveMaxPool2d(1), nn.Flatten(), net.out, nn.LogSoftmax(1))
+        torch.testing.assert_close(net(x), same(x))
+
+
 @pytest.mark.parametrize("training", [True, False])
 def test_a_resnet_layer_without_weights_passes_on_its_input(lesson, training):
     layer, x = lesson.ResnetLayer(8, 8, 1).train(training), torch.randn(3, 8, 6, 6, requires_grad=True)
@@ -369,22 +379,7 @@ def test_scores_of_shifted_pictures_by_hand(lesson, photos):
     lesson.full = photos
     x = torch.randn(2, 3, 5, 5)
     assert torch.equal(lesson.scores(nn.Identity(), x, False, False), x)
-    a = x.numpy()
-    padded = np.pad(a, [(0, 0), (0, 0), (1, 1), (1, 1)], mode="reflect")
-    expected = a / 2 + padded[..., :5, :5] / 4 + padded[..., 2:, 2:] / 4
-    expected = (expected + expected_mirrored(a)) / 2 if photos else expected
+    padded = np.pad(x, [(0, 0), (0, 0), (1, 1), (1, 1)], mode="reflect")
+    expected = x.numpy() / 2 + padded[..., :5, :5] / 4 + padded[..., 2:, 2:] / 4
+    expected = (expected + expected[..., ::-1]) / 2 if photos else expected
     np.testing.assert_allclose(lesson.scores(nn.Identity(), x, True, False), expected, atol=1e-6)
-
-
-def expected_mirrored(a: np.ndarray) -> np.ndarray:
-    padded = np.pad(a, [(0, 0), (0, 0), (1, 1), (1, 1)], mode="reflect")
-    return (a / 2 + padded[..., :5, :5] / 4 + padded[..., 2:, 2:] / 4)[..., ::-1]
-
-
-def test_pictures_on_the_device_are_those_of_the_validation_loader(lesson):
-    lesson.stats = np.array([[0.4, 0.5, 0.6], [0.2, 0.25, 0.3]])
-    pictures = torch.randint(0, 256, (5, 3, 32, 32), dtype=torch.uint8)
-    ds = ArrayDataset(pictures, np.arange(5), tfm=tfms_from_stats(lesson.stats, 32)[1])
-    x, y = lesson.on_device(ds)
-    torch.testing.assert_close(x, ds.batch(torch.arange(5))[0], atol=1e-5, rtol=1e-5)
-    assert y.tolist() == list(range(5))

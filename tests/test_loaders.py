@@ -204,7 +204,7 @@ def test_pictures_of_more_bytes_than_on_device_are_not_stacked(small, monkeypatc
 
 @pytest.mark.parametrize("shuffle", [True, False])
 @pytest.mark.parametrize(
-    ("n", "bs", "passes"), [(10, 4, 1), (10, 4, 2.5), (7, 3, 1.5), (20, 6, 3), (5, 8, 4.4), (9, 4, 1.89)]
+    ("n", "bs", "passes"), [(10, 4, 1), (10, 7, 2.5), (7, 4, 1.5), (20, 6, 3), (5, 8, 4.4), (9, 5, 1.89)]
 )
 def test_an_epoch_of_several_passes(n, bs, passes, shuffle):
     dl = BatchLoader(ArrayDataset(torch.arange(n) * 2.0, np.arange(n)), bs, shuffle, passes)

@@ -1,4 +1,4 @@
-"""The drawn cats and dogs (no clue but the animals themselves) and the coloured digits: layout, determinism, content."""
+"""The drawn cats and dogs, with no clue but the animals themselves, and the coloured digits: layout, determinism."""
 
 import hashlib
 import io
@@ -169,9 +169,13 @@ def test_the_digits_lie_in_folders_as_cifar10_does(digit_folder):
     assert len({hashlib.sha256(pixels(p).tobytes()).digest() for p in files}) == len(files)
 
 
-def test_a_second_build_of_the_digits_gives_the_same_bytes(digit_folder, tmp_path):
-    cifar10.build(tmp_path)
-    first, second = ({p.relative_to(d): p.read_bytes() for p in d.rglob("*.png")} for d in (digit_folder, tmp_path))
+def test_a_second_build_of_the_digits_gives_the_same_bytes(tmp_path, monkeypatch):
+    monkeypatch.setattr(cifar10, "COUNTS", {"train": 20, "test": 10})
+    folders = [tmp_path / "first", tmp_path / "second"]
+    for folder in folders:
+        cifar10.build(folder)
+    first, second = ({p.relative_to(d): p.read_bytes() for p in d.rglob("*.png")} for d in folders)
+    assert len(first) == 300
     assert first == second
 
 
@@ -198,10 +202,10 @@ def test_the_picture_looks_most_like_a_digit_of_its_label(digit_folder):
     images, labels = cifar10.digits()
     flat = images.reshape(len(images), -1) - images.mean((1, 2))[:, None]
     flat /= np.linalg.norm(flat, axis=1, keepdims=True)
-    files = sorted(digit_folder.glob("test/*/00[0-4].png"))
+    files = sorted(digit_folder.glob("test/*/00[0-1].png"))
     nearest = [labels[(flat @ windows(pixels(p).mean(2)).T).max(1).argmax()] for p in files]
     right = np.mean([d == int(p.parent.name) for d, p in zip(nearest, files, strict=True)])
-    assert len(files) == 50
+    assert len(files) == 20
     assert right > 0.9
 
 
@@ -224,20 +228,17 @@ def test_ink_lies_where_the_digit_is_and_ground_elsewhere(monkeypatch):
     assert shifts == {(y, x) for y in range(5) for x in range(5)}
 
 
-def test_ink_is_brighter_than_the_ground_but_no_colour_is_always_ink(monkeypatch):
-    """The last texture drawn is the ink that was taken."""
+def test_ink_is_brighter_than_its_ground_and_both_are_colours(monkeypatch):
+    """The first texture drawn is the ground, the last one the ink that was taken."""
     texture, drawn = cifar10.texture, []
     monkeypatch.setattr(cifar10, "texture", lambda *args: drawn.append(texture(*args)) or drawn[-1])
-    grounds, inks, rng = [], [], np.random.default_rng(0)
+    pairs, rng = [], np.random.default_rng(0)
     for _ in range(200):
         drawn.clear()
         cifar10.coloured(np.zeros((28, 28), np.uint8), rng)
-        grounds.append(drawn[0])
-        inks.append(drawn[-1])
-    grounds, inks = np.array(grounds), np.array(inks)
-    assert min(grounds.min(), inks.min()) >= 0
-    assert max(grounds.max(), inks.max()) <= 1
-    assert (inks - grounds).mean((1, 2, 3)).min() >= cifar10.CONTRAST
-    threshold = np.mean([grounds.mean(), inks.mean()])
-    assert (grounds.mean(3) > threshold).mean() > 0.02
-    assert (inks.mean(3) < threshold).mean() > 0.02
+        pairs.append((drawn[0], drawn[-1]))
+    ground, ink = np.moveaxis(pairs, 1, 0)
+    assert np.min(pairs) >= 0
+    assert np.max(pairs) <= 1
+    assert (ink - ground).mean((1, 2, 3)).min() >= cifar10.CONTRAST
+    assert ground.mean((1, 2)).max() > ink.mean((1, 2)).min()  # no threshold for one channel parts them

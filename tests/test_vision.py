@@ -334,3 +334,12 @@ def test_resized_copies_stand_upright_and_broken_pictures_are_named(data):
     file.write_bytes(b"broken")
     with pytest.raises(ValueError, match=r"blue/0\.png: not a readable picture"):
         data.resize(8)
+
+
+def test_the_same_numbers_with_and_without_kept_activations(data):
+    losses = []
+    for _ in range(2):  # the first pass makes the activations, the second finds them
+        set_seed(0)
+        losses.append(ConvLearner.pretrained(efficientnet_lite0, data, precompute=True).fit(1e-2, 1)[0])
+    assert len(sorted((data.path / "tmp").glob("act_*.pt"))) == 3
+    assert losses[0] == losses[1]

@@ -6,9 +6,10 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
-__all__ = ["lesson_table", "speed_table", "updated"]
+__all__ = ["epoch_table", "lesson_table", "speed_table", "updated"]
 
 ROOT = Path(__file__).resolve().parents[1]
+LESSONS = ("lesson1-dogscats", "lesson7-cifar10", "lesson7-cam")
 RUNS = {"sample.cpu": "sample, CPU", "full.cpu": "photos, CPU", "full.cuda": "photos, GPU"}
 
 
@@ -36,8 +37,27 @@ def speed_table() -> str:
     return _markdown(["pictures a second (ratio to fastai)", "first epoch", "later epochs"], rows)
 
 
+def epoch_table() -> str:
+    """Seconds of an epoch of lesson 7's Resnet2, ours and fastai's, on each device, as Markdown."""
+    files = sorted((ROOT / "results").glob("bench-cifar10.*.json"))
+    rows = []
+    for bench in (json.loads(file.read_text("utf-8")) for file in files):
+        device = _device(bench).replace("cores", "CPU cores")
+        rows += [
+            [f"{name}, {device}", *(f"{row[e]:.2f} s ({_ratio(bench, name, e)}x)" for e in ("first", "later"))]
+            for name, row in bench["epoch"].items()
+        ]
+    return _markdown(["an epoch of Resnet2 (ratio to fastai)", "first epoch", "later epochs"], rows)
+
+
+def _ratio(bench: dict[str, Any], name: str, epoch: str) -> str:
+    return f"{bench['epoch']['fastai'][epoch] / bench['epoch'][name][epoch]:.1f}"
+
+
 def _number(value: float | None) -> str:
-    return "" if value is None else f"{value:,.0f}" if value >= 2 else f"{value:.4f}"
+    if value is None or value < 2:
+        return "" if value is None else f"{value:.4f}"
+    return f"{value:,.0f}" if value == int(value) else f"{value:.2f}"
 
 
 def _device(run: dict[str, Any]) -> str:
@@ -50,7 +70,11 @@ def _markdown(head: list[str], rows: list[list[str]]) -> str:
 
 def updated(readme: str) -> str:
     """README.md with the tables between its markers made anew."""
-    for name, table in ("results", lesson_table("lesson1-dogscats")), ("bench", speed_table()):
+    tables = {
+        "results": "\n\n".join(map(lesson_table, LESSONS)),
+        "bench": f"{speed_table()}\n\n{epoch_table()}",
+    }
+    for name, table in tables.items():
         start, end = f"<!-- {name}: made by `make results` -->", f"<!-- end of {name} -->"
         readme = re.sub(
             f"{start}.*?{end}", lambda _, t=table, s=start, e=end: f"{s}\n{t}\n{e}", readme, flags=re.DOTALL

