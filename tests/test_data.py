@@ -114,7 +114,7 @@ def test_an_unknown_name_is_named_with_the_nearest():
     wanted = r"^unknown full data set 'pet'; did you mean 'pets'\? known: pets$"
     with pytest.raises(ValueError, match=wanted):
         get_data("pet", "full")
-    wanted = r"^unknown sample data set 'dogcats'; did you mean 'dogscats'\? known: dogscats, eff"
+    wanted = r"^unknown sample data set 'dogcats'; did you mean 'dogscats'\? known: cifar10, dogscats, eff"
     with pytest.raises(ValueError, match=wanted):
         get_data("dogcats")
     with pytest.raises(ValueError, match=r"^unknown full data set '../x'; known: pets$"):
