@@ -77,12 +77,14 @@ def _provenance(data: Path | None) -> dict[str, Any]:
 
 
 def _commit() -> str | None:
-    """The commit of this checkout, with +changes if anything but notebooks and results differs."""
+    """COURSE_COMMIT if set; else that of this checkout, +changes if more than notebooks and results differ."""
+    if given := os.environ.get("COURSE_COMMIT"):
+        return given
     git = partial(subprocess.run, cwd=ROOT, capture_output=True, text=True, check=True)
     here = ["git", "--git-dir=.git", "--work-tree=."]  # not a repository further up
     try:
         head = git([*here, "rev-parse", "HEAD"]).stdout.strip()
         changes = git([*here, "status", "--porcelain", "--", ".", ":(exclude)nbs", ":(exclude)results"]).stdout
     except (OSError, subprocess.CalledProcessError):  # no git, or no checkout
-        return os.environ.get("COURSE_COMMIT")  # a copy without git may be told
+        return None
     return head + "+changes" * bool(changes)

@@ -154,3 +154,11 @@ def test_commit_tells_of_changes_outside_notebooks(tmp_path, monkeypatch, change
 def test_commit_is_null_without_git(tmp_path, monkeypatch):
     monkeypatch.setattr(results, "ROOT", tmp_path)
     assert results._commit() is None
+
+
+def test_commit_of_a_copy_is_the_one_given(tmp_path, monkeypatch):
+    """Even where the copy lies in a checkout of another commit."""
+    monkeypatch.setenv("COURSE_COMMIT", "0123abc")
+    for root in (tmp_path, results.ROOT):
+        monkeypatch.setattr(results, "ROOT", root)
+        assert results._commit() == "0123abc"
