@@ -124,8 +124,8 @@ def test_epoch_of_resnet2_is_measured_and_written(monkeypatch, tmp_path, capsys)
     (tmp_path / "fastai").mkdir()
     assert bench_cifar.main(["--out", str(tmp_path)]) == 0
     record = json.loads((tmp_path / f"bench-cifar10.{bench_cifar.DEVICE.type}.json").read_text("utf-8"))
-    assert record["ratio"] == {"first": 1.5, "later": 2.0}
-    assert "later 2.0x as fast as fastai" in capsys.readouterr().out
+    assert record["epoch"]["course_utils"] == {"first": 2.0, "later": 0.75, "rounds": [[2.0, 1.0, 0.5]] * 3}
+    assert "first 1.50x later 2.00x as fast as fastai" in capsys.readouterr().out
 
 
 def test_the_epoch_trains_the_network_of_the_notebook(tmp_path):

@@ -2,27 +2,28 @@
 
 import pytest
 
-from tools.cells import define
+from tools.cells import definitions, execute
 
-SOURCES = ["import math\nprint('not executed')", "def area(r):\n    return math.pi * r**2", "class Two:\n    n = 1"]
+SOURCES = ["import math\nprint('not executed')", "%matplotlib inline", "def area(r):\n    return math.pi * r**2"]
+SOURCES += ["class Two:\n    n = 1", "def m(self):\n    return self.n\n\n\nTwo.m = m", "x = undefined_name"]
+SOURCES += ["class Two:\n    n = 2"]
 
 
 @pytest.fixture
-def lesson(tmp_path, notebook):
-    return notebook(tmp_path / "l.ipynb", [*SOURCES, "x = undefined_name", "class Two:\n    n = 2"])
+def statements(tmp_path, notebook):
+    return definitions(notebook(tmp_path / "l.ipynb", SOURCES))
 
 
-def test_only_imports_and_wanted_names_are_executed(lesson, capsys):
-    names = define(lesson, "area")
-    assert names["area"](2) == pytest.approx(12.566371)
-    assert "Two" not in names
+def test_imports_functions_and_classes_are_executed_and_nothing_else(statements, capsys):
+    module = execute(statements)
+    assert module.area(2) == pytest.approx(12.566371)
+    assert not hasattr(module, "x")
     assert not capsys.readouterr().out
 
 
-def test_the_later_definition_stays(lesson):
-    assert define(lesson, "Two")["Two"].n == 2
+def test_the_later_definition_stays(statements):
+    assert execute(statements).Two.n == 2
 
 
-def test_unknown_name_is_refused(lesson):
-    with pytest.raises(ValueError, match=r"l\.ipynb does not define Three"):
-        define(lesson, "area", "Three")
+def test_methods_given_later_belong_to_the_class(statements):
+    assert execute(statements[:-1]).Two().m() == 1

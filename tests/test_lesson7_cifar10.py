@@ -1,8 +1,6 @@
 """The networks and tools that the CIFAR-10 notebook of lesson 7 defines, taken out of its own cells."""
 
-import ast
 import copy
-import json
 from itertools import pairwise, product
 from types import ModuleType
 
@@ -14,34 +12,16 @@ from torch import nn
 
 from course_utils.core import to_device
 from tools import run
+from tools.cells import definitions, execute
 
-DEFINITIONS = (ast.Import, ast.ImportFrom, ast.FunctionDef, ast.ClassDef)
+NOTEBOOK = run.NOTEBOOKS / "lesson7-cifar10.ipynb"
 NARROW, WIDE = [10, 20, 40, 80, 160], [16, 32, 64, 128, 256]
-
-
-def statements() -> list[ast.stmt]:
-    """The imports, functions and classes of the notebook, and methods given to a class afterwards, in its order."""
-    cells = json.loads((run.NOTEBOOKS / "lesson7-cifar10.ipynb").read_text("utf-8"))["cells"]
-    lines = [line for c in cells if c["cell_type"] == "code" for line in [*c["source"], "\n"] if line[:1] != "%"]
-    return [s for s in ast.parse("".join(lines)).body if isinstance(s, DEFINITIONS) or is_method(s)]
-
-
-def is_method(s: ast.stmt) -> bool:
-    """Whether it is an assignment such as `BnLayer.batch_statistics = batch_statistics`."""
-    target = s.targets[0] if isinstance(s, ast.Assign) else None
-    return isinstance(target, ast.Attribute) and isinstance(target.value, ast.Name) and target.value.id[0].isupper()
-
-
-def execute(body: list[ast.stmt]) -> ModuleType:
-    module = ModuleType("lesson")
-    exec(compile(ast.Module(body, []), "lesson7-cifar10", "exec"), vars(module))
-    return module
 
 
 @pytest.fixture(scope="module")
 def by_hand() -> ModuleType:
     """The notebook as far as its second BnLayer, the one with nn.BatchNorm2d."""
-    body = statements()
+    body = definitions(NOTEBOOK)
     _, second = [i for i, s in enumerate(body) if getattr(s, "name", "") == "BnLayer"]
     return execute(body[:second])
 
@@ -49,7 +29,7 @@ def by_hand() -> ModuleType:
 @pytest.fixture
 def lesson() -> ModuleType:
     """The whole notebook, for the sample; torch's generator is seeded."""
-    module = execute(statements())
+    module = execute(definitions(NOTEBOOK))
     module.full = False
     torch.manual_seed(0)
     return module

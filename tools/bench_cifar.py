@@ -6,14 +6,11 @@ GPU both in bfloat16. Each contender runs in a fresh process; rounds are interle
 """
 
 import argparse
-import io
 import json
 import statistics
 import sys
-import time
 import warnings
 from collections.abc import Callable, Sequence
-from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any
 
@@ -27,8 +24,8 @@ from course_utils.learner import SGD_Momentum
 from course_utils.metrics import accuracy
 from course_utils.transforms import RandomFlip, tfms_from_stats
 from course_utils.vision import ConvLearner, ImageClassifierData
-from tools.bench_images import BENCH, INSTALL, ROOT, apart, provenance
-from tools.cells import define
+from tools.bench_images import BENCH, INSTALL, ROOT, _seconds, apart, provenance
+from tools.cells import definitions, execute
 
 __all__ = ["CONTENDERS", "TARGETS", "compare", "main"]
 
@@ -38,13 +35,12 @@ TARGETS = {"cpu": 1.3, "cuda": 3.0}
 """At least so many times as fast as fastai in a later epoch, by kind of device."""
 
 Epoch = Callable[[], Any]
-CLASSES = ("BnLayer", "ConvBnNet", "ConvBnNet2", "ResnetLayer", "Resnet", "Resnet2")
 
 
 def network() -> nn.Module:
     """The last network of lesson 7, from its notebook."""
-    names = define(ROOT / "nbs" / "lesson7-cifar10.ipynb", *CLASSES)
-    return names["Resnet2"]([16, 32, 64, 128, 256], 10, 0.2)
+    lesson = execute(definitions(ROOT / "nbs" / "lesson7-cifar10.ipynb"))
+    return lesson.Resnet2([16, 32, 64, 128, 256], 10, 0.2)
 
 
 def course_epoch(path: Path) -> Epoch:
@@ -85,16 +81,7 @@ def seconds(name: str, path: Path) -> list[float]:
     """Seconds of each of EPOCHS epochs of a contender."""
     set_seed(0)
     epoch = CONTENDERS[name](path)
-    return [_timed(epoch) for _ in range(EPOCHS)]
-
-
-def _timed(epoch: Epoch) -> float:
-    start = time.perf_counter()
-    with redirect_stdout(io.StringIO()):
-        epoch()
-    if torch.accelerator.is_available():
-        torch.accelerator.synchronize()
-    return round(time.perf_counter() - start, 3)
+    return [round(_seconds(epoch), 3) for _ in range(EPOCHS)]
 
 
 def compare(names: Sequence[str], path: Path, n_rounds: int) -> dict[str, Any]:
@@ -115,8 +102,10 @@ def report(record: dict[str, Any]) -> str:
     """A line for each contender, the ratios, the target."""
     rows = record["epoch"]
     lines = [f"{name}: first epoch {row['first']:.2f} s, later {row['later']:.2f} s" for name, row in rows.items()]
-    ratios = [f"{epoch} {ratio}x" for epoch, ratio in record.get("ratio", {}).items()]
-    return "\n".join([*lines, f"{' '.join(ratios)} as fast as fastai; target {TARGETS[DEVICE.type]}x"])
+    if len(rows) == 2:
+        ratios = [f"{e} {rows['fastai'][e] / rows['course_utils'][e]:.2f}x" for e in ("first", "later")]
+        lines.append(f"{' '.join(ratios)} as fast as fastai; target {TARGETS[DEVICE.type]}x")
+    return "\n".join(lines)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -132,8 +121,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 2
     found, path = provenance(), get_data("cifar10", args.size)
     record = {"size": args.size, "bs": BS, "data": fingerprint(path), "epoch": compare(args.only, path, args.rounds)}
-    if len(rows := record["epoch"]) == 2:
-        record["ratio"] = {e: round(rows["fastai"][e] / rows["course_utils"][e], 2) for e in ("first", "later")}
     with atomic(args.out / f"bench-cifar10.{DEVICE.type}.json") as part:
         part.write_text(json.dumps(found | record | {"target": TARGETS[DEVICE.type]}, indent=1) + "\n", "utf-8")
     print(report(record))
