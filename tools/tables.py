@@ -9,7 +9,7 @@ from typing import Any
 __all__ = ["epoch_table", "lesson_table", "speed_table", "updated"]
 
 ROOT = Path(__file__).resolve().parents[1]
-LESSONS = ("lesson1-dogscats", "lesson7-cifar10", "lesson7-cam")
+ORIGINAL = tomllib.loads((ROOT / "nbs" / "original.toml").read_text("utf-8"))  # has every lesson
 RUNS = {"sample.cpu": "sample, CPU", "full.cpu": "photos, CPU", "full.cuda": "photos, GPU"}
 
 
@@ -17,8 +17,7 @@ def lesson_table(lesson: str) -> str:
     """Stage by stage: the video's number, then each recorded run of the lesson, as Markdown."""
     files = {title: ROOT / "results" / f"{lesson}.{run}.json" for run, title in RUNS.items()}
     runs = {title: json.loads(file.read_text("utf-8")) for title, file in files.items() if file.exists()}
-    original = tomllib.loads((ROOT / "nbs" / "original.toml").read_text("utf-8"))[lesson]
-    columns = [{name: stage["video"] for name, stage in original.items()}]
+    columns = [{name: stage["video"] for name, stage in ORIGINAL[lesson].items()}]
     columns += [{stage["name"]: stage["value"] for stage in run["stages"]} for run in runs.values()]
     names = dict.fromkeys(name for column in columns[::-1] for name in column)
     rows = [[name, *(_number(column.get(name)) for column in columns)] for name in names]
@@ -71,7 +70,7 @@ def _markdown(head: list[str], rows: list[list[str]]) -> str:
 def updated(readme: str) -> str:
     """README.md with the tables between its markers made anew."""
     tables = {
-        "results": "\n\n".join(map(lesson_table, LESSONS)),
+        "results": "\n\n".join(map(lesson_table, ORIGINAL)),
         "bench": f"{speed_table()}\n\n{epoch_table()}",
     }
     for name, table in tables.items():
