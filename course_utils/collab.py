@@ -73,14 +73,6 @@ class EmbeddingNet(nn.Module):
         return self.low + (self.high - self.low) * x.squeeze(1).sigmoid()
 
 
-class CollabLearner(Learner):
-    """A `Learner` of one layer group: no part of these models is pre-trained, and one group makes faster steps."""
-
-    def get_layer_groups(self) -> list[nn.Module]:
-        """[the model]."""
-        return [self.model]
-
-
 class CollabFilterDataset:
     """Ratings, with `users`, `items` (names, sorted), `user2idx`, `item2idx` (name -> place); ValueError for gaps."""
 
@@ -114,4 +106,4 @@ class CollabFilterDataset:
     def get_learner(self, n_factors: int, val_idxs: Sequence[int], bs: int, **kwargs: Any) -> Learner:
         """`EmbeddingDotBias` with squared error and Adam, or another `opt_fn`."""
         model = EmbeddingDotBias(n_factors, self.n_users, self.n_items, self.min_score, self.max_score)
-        return CollabLearner(self.get_data(val_idxs, bs), model, **{"opt_fn": optim.Adam, "crit": F.mse_loss, **kwargs})
+        return Learner(self.get_data(val_idxs, bs), model, **{"opt_fn": optim.Adam, "crit": F.mse_loss, **kwargs})

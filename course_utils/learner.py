@@ -184,6 +184,8 @@ class Learner:
         params = [{"params": ps, "lr": lr, "weight_decay": wd} for ps, lr, wd in rows if ps]
         if not params:
             raise ValueError("every layer group is frozen: call unfreeze() or freeze_to(-1)")
+        if len({(g["lr"], g["weight_decay"]) for g in params}) == 1:  # one group makes faster steps
+            params = [params[0] | {"params": [p for g in params for p in g["params"]]}]
         fused = {"fused": True} if "fused" in signature(self.opt_fn).parameters else {}
         opt = self.opt_fn(params, lr=lrs[-1], **fused)
         if self.clip:
@@ -226,7 +228,7 @@ class Learner:
         if not 0 < top < end_lr:
             raise ValueError(f"lr_find needs 0 < start_lr < end_lr, not {top:g} and {end_lr:g}")
         data = SimpleNamespace(trn_dl=copy(self.batches.trn_dl), val_dl=self.batches.val_dl)
-        data.trn_dl.passes *= -(-num_it // len(data.trn_dl))
+        data.trn_dl.passes = max(data.trn_dl.passes, num_it * data.trn_dl.bs / len(data.trn_dl.dataset))
         self.sched = LRFinder(opt, sch.exponential(len(data.trn_dl), end_lr / top))
         before = {k: v.clone() for k, v in self.model.state_dict().items()}
         try:

@@ -158,12 +158,12 @@ def test_the_learner_finds_planted_factors_and_the_means_do_not(tmp_path):
     assert np.corrcoef(preds, learn.data.val_y)[0, 1] > 0.95
 
 
-def test_one_layer_group_and_squared_error(tmp_path):
+def test_squared_error_and_a_group_for_each_table(tmp_path):
     learn = dataset(tmp_path).get_learner(4, [0], 2, metrics=[F.l1_loss])
-    assert learn.get_layer_groups() == [learn.model]
+    assert learn.get_layer_groups() == list(learn.model.children())
     assert learn.crit is F.mse_loss
     assert len(learn.fit(1e-2, 1, wds=2e-4)) == 2
-    with pytest.raises(ValueError, match="2 rates for 1 layer groups"):
+    with pytest.raises(ValueError, match="2 rates for 4 layer groups"):
         learn.fit([1e-2, 1e-3], 1)
 
 

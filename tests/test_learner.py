@@ -69,6 +69,24 @@ def test_only_groups_not_frozen_move(learn, n, expected):
     assert moved(before, learn.model.state_dict()) == expected
 
 
+@pytest.mark.parametrize(
+    ("lrs", "wds", "n_groups"),
+    [(0.05, 0.1, 1), ([0.05] * 3, [0.1] * 3, 1), ([0.05, 0.05, 0.1], 0.1, 3), (0.05, [0.1, 0.1, 0.2], 3)],
+)
+def test_equal_rates_make_one_group_of_the_optimizer(learn, lrs, wds, n_groups):
+    assert len(learn._optimizer(lrs, wds).param_groups) == n_groups
+
+
+def test_one_group_of_the_optimizer_trains_as_three_do(tmp_path):
+    """Bit for bit: the same rates, given as a number and as a list with one rate a hair off that no weight can feel."""
+    models = []
+    for lrs in (0.05, [0.05, 0.05, np.nextafter(0.05, 1)]):
+        set_seed(0)
+        models.append(model := mlp())
+        Learner(array_data(tmp_path), model, crit=F.nll_loss).fit(lrs, 2, wds=0.1)
+    assert all(torch.equal(a, b) for a, b in zip(models[0].parameters(), models[1].parameters(), strict=True))
+
+
 def test_group_rates_scale_the_step(learn):
     """One step of plain SGD moves each group by its own rate times the gradient; rate 0 not at all."""
     learn.opt_fn = torch.optim.SGD
@@ -139,6 +157,15 @@ def test_lr_find_runs_to_the_end_rate(learn):
     learn.lr_find(1e-6, 1e-4, num_it=30)
     assert len(learn.sched.lrs) == 30
     assert learn.sched.lrs[-1] == pytest.approx(1e-6 * 100 ** (29 / 30))
+
+
+@pytest.mark.parametrize(("bs", "passes", "n_batches"), [(16, 1, 40), (16, 1.3, 40), (90, 1, 40), (2, 2.5, 60)])
+def test_lr_find_takes_an_epoch_or_num_it_batches(learn, bs, passes, n_batches):
+    """48 rows: 3, 4, 1 and 60 batches an epoch."""
+    learn.data.trn_dl.bs, learn.data.trn_dl.passes = bs, passes
+    learn.lr_find(1e-6, 1e-4, num_it=40)
+    assert len(learn.sched.lrs) == n_batches
+    assert learn.data.trn_dl.passes == passes
 
 
 def test_same_seed_same_numbers(tmp_path):
