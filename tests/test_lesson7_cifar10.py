@@ -325,12 +325,22 @@ def test_a_whitened_first_layer_gets_no_gradient(lesson, whitened):
     assert still == ["first.weight"] * whitened + norms
 
 
+@pytest.mark.parametrize("shape", [(5, 9), (9, 5)])
+def test_step_that_is_not_orthogonal_has_the_length_of_one_that_is(lesson, shape):
+    g = torch.randn(shape)
+    u, _, v = torch.linalg.svd(g, full_matrices=False)
+    torch.testing.assert_close(lesson.as_long(g).norm(), (u @ v).norm())
+    torch.testing.assert_close(F.normalize(lesson.as_long(g).flatten(), dim=0), F.normalize(g.flatten(), dim=0))
+
+
 @pytest.mark.parametrize("muon", [True, False])
 @pytest.mark.parametrize("whitened", [True, False])
 def test_every_trained_parameter_has_one_optimizer_whose_rate_falls_to_0(lesson, muon, whitened):
     net = lesson.FastNet(lesson.whitening_filters(smooth_pictures()) if whitened else None, (8, 16, 32))
-    opts, falls = lesson.optimizers(net, muon, 4)
-    assert len(opts) == 1 + muon
+    steps = lesson.optimizers(net, muon, 4)
+    opts = [o for o in steps if isinstance(o, torch.optim.Optimizer)]
+    assert [type(o).__name__ for o in opts] == ["SGD", "Muon"]
+    assert opts[1].make is (lesson.orthogonal if muon else lesson.as_long)
     groups = [group for opt in opts for group in opt.param_groups]
     held = [id(p) for group in groups for p in group["params"]]
     assert sorted(held) == sorted(id(p) for p in net.parameters() if p.requires_grad)
@@ -338,7 +348,7 @@ def test_every_trained_parameter_has_one_optimizer_whose_rate_falls_to_0(lesson,
     for p in net.parameters():
         p.grad = torch.zeros_like(p)
     for left in (0.75, 0.5, 0.25, 0):
-        for o in (*opts, *falls):
+        for o in steps:
             o.step()
         assert [group["lr"] for group in groups] == pytest.approx(before * left)
 
