@@ -72,6 +72,24 @@ def test_closed_days_sell_nothing_and_open_ones_something(shops, sold):
     assert not train.loc[train["DayOfWeek"] > 5, "Promo"].any()
 
 
+def test_some_shops_sell_out_then_close_for_a_refit(shops):
+    """Long spells of closed days, found in the table; what is expected before and after one, against the shop's usual."""
+    days = read(shops, "train", parse_dates=["Date"]).sort_values(["Store", "Date"])
+    days = days.merge(read(shops, "expected_sales", parse_dates=["Date"]), on=["Store", "Date"], how="left")
+    spell = (days["Open"] != days.groupby("Store")["Open"].shift()).cumsum()
+    length = days.groupby(spell)["Open"].transform("size")
+    starts = days[(days["Open"] == 0) & (length >= 10) & ~spell.duplicated()]
+    assert 20 < len(starts) < 50
+    assert set(starts["Date"].dt.month) <= {6, 7, 8, 9}
+    assert length[starts.index].max() <= 24 + 2  # a Sunday before it and after it
+    usual = days.groupby(["Store", "DayOfWeek", "Promo"])["Expected"].transform("median")
+    ratio = days["Expected"] / usual
+    left = starts.set_index("Store")["Date"].reindex(days["Store"]).reset_index(drop=True) - days["Date"]
+    assert ratio[left.dt.days.between(7, 9)].median() > 1.5
+    assert ratio[left.dt.days.between(1, 2)].median() < 0.8
+    assert ratio[left.dt.days.between(20, 40)].median() == pytest.approx(1, abs=0.1)
+
+
 def test_holidays_are_those_of_germany(shops):
     train = read(shops, "train").merge(read(shops, "store_states"), on="Store")
     assert train.groupby(["Date", "State"])["StateHoliday"].nunique().max() == 1

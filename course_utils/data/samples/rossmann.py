@@ -13,7 +13,7 @@ from pandas import DataFrame, Series
 
 __all__ = ["VERSION", "build"]
 
-VERSION: int = 1
+VERSION: int = 2
 SEED, SIGMA = 2013, 0.1
 DAYS = pd.date_range("2013-01-01", "2015-09-17")
 TEST_START, TEST_SHOPS, N_REBUILT = "2015-08-01", 62, 6
@@ -50,6 +50,9 @@ INTERVALS = ["Jan,Apr,Jul,Oct", "Feb,May,Aug,Nov", "Mar,Jun,Sept,Dec"]
 # Logarithms, Monday to Sunday: the rhythm of the week, and what a promotion adds.
 WEEKDAY = np.array([0.09, 0.0, -0.04, -0.02, 0.04, -0.02, 0.25])
 PROMO = np.array([0.42, 0.32, 0.27, 0.26, 0.2, 0.0, 0.0])
+# Logarithms, by the days that are left until a shop is refitted (it sells out, then its shelves are empty), and since.
+CLEARANCE = dict(zip(range(1, 11), np.linspace(-0.6, 0.9, 10), strict=True))
+REOPENED = dict(zip(range(7), np.linspace(0.5, 0.1, 7), strict=True))
 
 
 def build(target: Path) -> None:
@@ -61,7 +64,10 @@ def build(target: Path) -> None:
     days = days.merge(trend, on=["State", "Year", "Week"]).sort_values(["Date", "Store"], ascending=[False, True])
     days["Promo"] = (days["Date"] - pd.Timestamp("2012-12-31")).dt.days // 7 % 2 * (days["DayOfWeek"] <= 5)
     closed = (days["StateHoliday"] != "0") | (days["DayOfWeek"] == 7)
-    days["Open"] = (~closed | (days["StoreType"] == "b")).astype(int)
+    days["to_refit"] = (days["refit"] - days["Date"]).dt.days
+    days["since_refit"] = -days["to_refit"] - days["refit_days"]
+    refit = (days["to_refit"] <= 0) & (days["since_refit"] < 0)
+    days["Open"] = ((~closed | (days["StoreType"] == "b")) & ~refit).astype(int)
     days["Expected"] = np.exp(_calendar_effects(days) + _shop_effects(days) + _other_effects(days))
     days["Sales"] = _whole(days["Open"] * days["Expected"] * np.exp(SIGMA * rng.normal(size=len(days))))
     days["Customers"] = _whole(days["Sales"] / days["basket"] * np.exp(0.05 * rng.normal(size=len(days))))
@@ -202,6 +208,9 @@ def _shops(rng: np.random.Generator) -> DataFrame:
     shops["level"] = rng.normal(8.7, 0.25, n) + shops["Assortment"].map({"a": 0.0, "b": 0.1, "c": 0.06})
     shops["answer"], shops["tourists"] = rng.uniform(0.6, 1.4, n), rng.normal(0, 0.12, n)
     shops["basket"] = shops["StoreType"].map({"a": 8.8, "b": 5.1, "c": 8.6, "d": 11.3})
+    years, day = rng.choice(["2013", "2014", "2015"], n), pd.to_timedelta(rng.integers(0, 110, n), "D")
+    shops["refit"] = (pd.to_datetime(years + np.full(n, "-06-01")) + day).where(rng.random(n) < 0.5)  # in summer
+    shops["refit_days"] = rng.integers(10, 25, n)
     return shops
 
 
@@ -219,7 +228,7 @@ def _calendar_effects(days: DataFrame) -> Series:
 
 
 def _shop_effects(days: DataFrame) -> Series:
-    """Logarithm of the sales, as far as the shop decides: its level, its promotions, its competition."""
+    """Logarithm of the sales, as far as the shop decides: its level, promotions, competition, refit."""
     opened = {"year": days["CompetitionOpenSinceYear"], "month": days["CompetitionOpenSinceMonth"]}
     months = (days["Date"] - pd.to_datetime(opened | {"day": 15})).dt.days.clip(lower=0) // 30
     lost = 0.3 * np.exp(-days["CompetitionDistance"] / 3000) * months.clip(upper=24) / 24
@@ -227,7 +236,8 @@ def _shop_effects(days: DataFrame) -> Series:
     month = days["PromoInterval"].map({interval: i for i, interval in enumerate(INTERVALS)})
     mailed = running & (month == (days["Date"].dt.month - 1) % 3)
     promo = PROMO[days["DayOfWeek"] - 1] * days["Promo"] * days["answer"]
-    return days["level"] + promo - lost.fillna(0) + 0.15 * mailed + days["tourists"] * days["SchoolHoliday"]
+    refit = days["to_refit"].map(CLEARANCE).fillna(0) + days["since_refit"].map(REOPENED).fillna(0)
+    return days["level"] + promo - lost.fillna(0) + 0.15 * mailed + days["tourists"] * days["SchoolHoliday"] + refit
 
 
 def _other_effects(days: DataFrame) -> Series:
