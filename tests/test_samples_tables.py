@@ -73,7 +73,7 @@ def test_closed_days_sell_nothing_and_open_ones_something(shops, sold):
 
 
 def test_some_shops_sell_out_then_close_for_a_refit(shops):
-    """Long spells of closed days, found in the table; what is expected before and after one, against the shop's usual."""
+    """Long spells of closed days, found in the table; what is expected before one, against what is usual there."""
     days = read(shops, "train", parse_dates=["Date"]).sort_values(["Store", "Date"])
     days = days.merge(read(shops, "expected_sales", parse_dates=["Date"]), on=["Store", "Date"], how="left")
     spell = (days["Open"] != days.groupby("Store")["Open"].shift()).cumsum()
