@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 from support import picture_folder
 
-from tools import bench_cifar
+from tools import bench_epochs
 from tools import bench_images as bench
 
 CONTENDERS = [
@@ -115,28 +115,53 @@ def test_too_few_pictures(pictures, tmp_path, capsys):
     assert capsys.readouterr().err == expected
 
 
-def test_epoch_of_resnet2_is_measured_and_written(monkeypatch, tmp_path, capsys):
-    monkeypatch.setattr(bench_cifar, "get_data", lambda name, size: picture_folder(tmp_path / "data"))
-    monkeypatch.setattr(
-        bench_cifar, "apart", lambda f, name, path: [3.0, 2.0, 1.0] if name == "fastai" else [2.0, 1.0, 0.5]
-    )
-    monkeypatch.setattr(bench_cifar, "BENCH", tmp_path)
+@pytest.fixture
+def fastai_there(monkeypatch, tmp_path):
+    monkeypatch.setattr(bench_epochs, "BENCH", tmp_path)
     (tmp_path / "fastai").mkdir()
-    assert bench_cifar.main(["--out", str(tmp_path)]) == 0
-    record = json.loads((tmp_path / f"bench-cifar10.{bench_cifar.DEVICE.type}.json").read_text("utf-8"))
-    assert record["epoch"]["course_utils"] == {"first": 2.0, "later": 0.75, "rounds": [[2.0, 1.0, 0.5]] * 3}
-    assert "first 1.50x later 2.00x as fast as fastai" in capsys.readouterr().out
+
+
+@pytest.mark.usefixtures("fastai_there")
+def test_epochs_are_measured_and_written(monkeypatch, tmp_path, capsys):
+    def apart(function, task, name, path):
+        return [3.0, 2.0, 1.0] if name == "fastai" else [2.0, 1.0, 0.5]
+
+    monkeypatch.setattr(bench_epochs, "get_data", lambda name, size: picture_folder(tmp_path / "data"))
+    monkeypatch.setattr(bench_epochs, "apart", apart)
+    assert bench_epochs.main(["--out", str(tmp_path), "--only", "cifar10", "rossmann"]) == 0
+    kind = bench_epochs.DEVICE.type
+    records = [json.loads((tmp_path / f"bench-{n}.{kind}.json").read_text("utf-8")) for n in ("cifar10", "rossmann")]
+    for record in records:
+        assert record["epoch"]["course_utils"] == {"first": 2.0, "later": 0.75, "rounds": [[2.0, 1.0, 0.5]] * 3}
+    assert [record["data"] is None for record in records] == [False, True]
+    assert set(records[1]["epoch"]) - {"graph"} == {"course_utils", "plain", "fastai"}
+    assert capsys.readouterr().out.count("first 1.50x later 2.00x as fast as fastai") == 2
 
 
 def test_the_epoch_trains_the_network_of_the_notebook(tmp_path):
     folder = picture_folder(tmp_path, n_test=0)
     (folder / "valid").rename(folder / "test")
-    _, acc = bench_cifar.course_epoch(folder)()
+    _, acc = bench_epochs.course_cifar10(folder)()
     assert 0 <= acc <= 1
-    assert sum(p.numel() for p in bench_cifar.network().parameters()) == 1_966_234
+    assert sum(p.numel() for p in bench_epochs.resnet2().parameters()) == 1_966_234
+
+
+def test_the_plain_loop_trains_as_fit_does(monkeypatch):
+    """Same seed, same steps: the same weights, so that their times compare."""
+    monkeypatch.setattr(bench_epochs, "ROWS", 400)
+    monkeypatch.setattr(bench_epochs, "VALID", 50)
+    weights = []
+    for start in (lambda learn: learn.fit(1e-3, 1), lambda learn: bench_epochs.plain(learn)()):
+        bench_epochs.set_seed(0)
+        learn = bench_epochs.rossmann_learner()
+        start(learn)
+        weights.append(learn.model.state_dict())
+    assert all(torch.equal(weights[0][k], weights[1][k]) for k in weights[0])
+    widths = [p.shape for p in learn.model.hidden.parameters() if p.ndim == 2]
+    assert widths == [(1000, 217), (500, 1000)]  # as in the video
 
 
 def test_without_fastai_the_epoch_says_how_to_install_it(monkeypatch, tmp_path, capsys):
-    monkeypatch.setattr(bench_cifar, "BENCH", tmp_path / "none")
-    assert bench_cifar.main([]) == 2
+    monkeypatch.setattr(bench_epochs, "BENCH", tmp_path / "none")
+    assert bench_epochs.main([]) == 2
     assert "--target .bench" in capsys.readouterr().err

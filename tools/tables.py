@@ -10,7 +10,8 @@ __all__ = ["epoch_table", "lesson_table", "speed_table", "updated"]
 
 ROOT = Path(__file__).resolve().parents[1]
 ORIGINAL = tomllib.loads((ROOT / "nbs" / "original.toml").read_text("utf-8"))  # has every lesson
-RUNS = {"sample.cpu": "sample, CPU", "full.cpu": "photos, CPU", "full.cuda": "photos, GPU"}
+MODELS = {"cifar10": "Resnet2", "rossmann": "MixedInputModel", "movielens": "EmbeddingDotBias"}
+RUNS = {"sample.cpu": "sample, CPU", "full.cpu": "full data, CPU", "full.cuda": "full data, GPU"}
 
 
 def lesson_table(lesson: str) -> str:
@@ -37,20 +38,17 @@ def speed_table() -> str:
 
 
 def epoch_table() -> str:
-    """Seconds of an epoch of lesson 7's Resnet2, ours and fastai's, on each device, as Markdown."""
-    files = sorted((ROOT / "results").glob("bench-cifar10.*.json"))
+    """Seconds of an epoch of each lesson's model by each contender, and the ratio to fastai, as Markdown."""
+    files = sorted((ROOT / "results").glob("bench-*.c*.json"))
     rows = []
-    for bench in (json.loads(file.read_text("utf-8")) for file in files):
-        device = _device(bench).replace("cores", "CPU cores")
-        rows += [
-            [f"{name}, {device}", *(f"{row[e]:.2f} s ({_ratio(bench, name, e)}x)" for e in ("first", "later"))]
-            for name, row in bench["epoch"].items()
-        ]
-    return _markdown(["an epoch of Resnet2 (ratio to fastai)", "first epoch", "later epochs"], rows)
-
-
-def _ratio(bench: dict[str, Any], name: str, epoch: str) -> str:
-    return f"{bench['epoch']['fastai'][epoch] / bench['epoch'][name][epoch]:.1f}"
+    for file, bench in ((file, json.loads(file.read_text("utf-8"))) for file in files):
+        model = (
+            f"{MODELS[file.name.split('.')[0].removeprefix('bench-')]}, {_device(bench).replace('cores', 'CPU cores')}"
+        )
+        peer = bench["epoch"]["fastai"]
+        for name, row in bench["epoch"].items():
+            rows.append([model, name, *(f"{row[e]:.2f} s ({peer[e] / row[e]:.1f}x)" for e in ("first", "later"))])
+    return _markdown(["an epoch of", "by (ratio to fastai)", "first", "later"], rows)
 
 
 def _number(value: float | None) -> str:
