@@ -37,18 +37,31 @@ class EmbeddingDot(nn.Module):
         return (self.u(users) * self.i(items)).sum(1)
 
 
-class EmbeddingDotBias(EmbeddingDot):
-    """`EmbeddingDot` and a bias for each user (`ub`) and item (`ib`), squeezed into the range of the scores."""
+class EmbeddingDotBias(nn.Module):
+    """The dot product and a bias for each user (`ub`) and item (`ib`), squeezed into the range of the scores.
+
+    All in one table, a row for each user, then one for each item, the bias last: one lookup, one tensor to update.
+    """
 
     def __init__(self, n_factors: int, n_users: int, n_items: int, min_score: float, max_score: float) -> None:
-        super().__init__(n_factors, n_users, n_items)
-        self.ub, self.ib = get_emb(n_users, 1), get_emb(n_items, 1)
+        super().__init__()
+        self.emb, self.sizes = get_emb(n_users + n_items, n_factors + 1), [n_users, n_items]
+        self.register_buffer("first", torch.tensor([0, n_users]), persistent=False)
         self.min_score, self.max_score = min_score, max_score
+
+    u = property(lambda self: self._part(0, slice(None, -1)), doc="Factors of the users, on the memory of the table.")
+    i = property(lambda self: self._part(1, slice(None, -1)), doc="Factors of the items.")
+    ub = property(lambda self: self._part(0, slice(-1, None)), doc="Biases of the users, (n_users, 1).")
+    ib = property(lambda self: self._part(1, slice(-1, None)), doc="Biases of the items.")
+
+    def _part(self, kind: int, columns: slice) -> nn.Embedding:
+        return nn.Embedding.from_pretrained(self.emb.weight.detach().split(self.sizes)[kind][:, columns])
 
     def forward(self, cats: Tensor, conts: Tensor) -> Tensor:
         """As in `EmbeddingDot`."""
-        users, items = cats.unbind(1)
-        res = super().forward(cats, conts) + self.ub(users).squeeze(1) + self.ib(items).squeeze(1)
+        factors, biases = self.emb(cats + self.first).split([self.emb.embedding_dim - 1, 1], 2)
+        users, items = factors.unbind(1)
+        res = (users * items).sum(1) + biases.sum((1, 2))
         return self.min_score + (self.max_score - self.min_score) * res.sigmoid()
 
 

@@ -104,6 +104,21 @@ def test_dot_product_with_biases_by_hand():
     torch.testing.assert_close(found, torch.tensor(expected))
 
 
+def test_tables_are_parts_of_the_one_that_learns():
+    """What a lesson reads from `m.ib` after training is what training changed; the gradient is that of four tables."""
+    set_seed(0)
+    model, cats = EmbeddingDotBias(3, 4, 5, 1, 5), torch.tensor([[0, 1], [3, 4], [0, 4]])
+    u, i, ub, ib = parts = [t.weight.clone().requires_grad_() for t in (model.u, model.i, model.ub, model.ib)]
+    users, items = cats.unbind(1)
+    out = 1 + 4 * ((u[users] * i[items]).sum(1) + ub[users, 0] + ib[items, 0]).sigmoid()
+    torch.testing.assert_close(model(cats, torch.empty(3, 0)), out)
+    out.square().sum().backward()
+    model(cats, torch.empty(3, 0)).square().sum().backward()
+    optim.SGD(model.parameters(), 0.1).step()
+    for table, before in zip((model.u, model.i, model.ub, model.ib), parts, strict=True):
+        torch.testing.assert_close(table.weight, before - 0.1 * before.grad)
+
+
 def test_network_by_hand():
     model = EmbeddingNet(1, 2, 1, 1, 5, nh=2).eval()
     set_numbers(model.u, [[2], [-1]])
@@ -121,8 +136,10 @@ def test_network_by_hand():
 def test_models_start_from_small_uniform_numbers():
     set_seed(0)
     model = EmbeddingDotBias(50, 100, 200, 1, 5)
-    assert [tuple(p.shape) for p in model.parameters()] == [(100, 50), (200, 50), (100, 1), (200, 1)]
-    for p in model.parameters():
+    tables = [table.weight for table in (model.u, model.i, model.ub, model.ib)]
+    assert [tuple(p.shape) for p in tables] == [(100, 50), (200, 50), (100, 1), (200, 1)]
+    assert sum(p.numel() for p in tables) == sum(p.numel() for p in model.parameters())
+    for p in tables:
         assert p.abs().max() <= 0.05
         assert p.std().item() == pytest.approx(0.1 / math.sqrt(12), rel=0.15)
     assert get_emb(30, 30, 0.5).weight.abs().max() > 0.45
@@ -158,12 +175,12 @@ def test_the_learner_finds_planted_factors_and_the_means_do_not(tmp_path):
     assert np.corrcoef(preds, learn.data.val_y)[0, 1] > 0.95
 
 
-def test_squared_error_and_a_group_for_each_table(tmp_path):
+def test_squared_error_and_one_layer_group(tmp_path):
     learn = dataset(tmp_path).get_learner(4, [0], 2, metrics=[F.l1_loss])
     assert learn.get_layer_groups() == list(learn.model.children())
     assert learn.crit is F.mse_loss
     assert len(learn.fit(1e-2, 1, wds=2e-4)) == 2
-    with pytest.raises(ValueError, match="2 rates for 4 layer groups"):
+    with pytest.raises(ValueError, match="2 rates for 1 layer groups"):
         learn.fit([1e-2, 1e-3], 1)
 
 
