@@ -40,7 +40,8 @@ class EmbeddingDot(nn.Module):
 class EmbeddingDotBias(nn.Module):
     """The dot product and a bias for each user (`ub`) and item (`ib`), squeezed into the range of the scores.
 
-    All in one table, a row for each user, then one for each item, the bias last: one lookup, one tensor to update.
+    All in one table, a row for each user, then one for each item, the bias last: one lookup, one tensor to update. Its
+    parts `u`, `i`, `ub`, `ib` are there to be read: no gradient flows through them.
     """
 
     def __init__(self, n_factors: int, n_users: int, n_items: int, min_score: float, max_score: float) -> None:

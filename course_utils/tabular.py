@@ -241,7 +241,8 @@ class MixedInputModel(nn.Module):
     """Embeddings of the categories beside the other columns, then linear layers (arXiv:1604.06737). For lesson 3.
 
     `emb_szs`: (rows, width) of each table; `szs`, `drops`: units and dropout of each hidden layer. The children are the
-    three layer groups: embs (m.embs[i].weight is table i), hidden, outp.
+    three layer groups: embs (m.embs[i].weight is table i), hidden, outp. The numbers are as `proc_df(do_scale=True)`
+    has them; a BatchNorm over them would only add the noise of small batches.
     """
 
     def __init__(self, emb_szs: Sizes, n_cont: int, emb_drop: float, out_sz: int, szs: Sequence[int],
@@ -254,17 +255,15 @@ class MixedInputModel(nn.Module):
         widths = [sum(width for _, width in emb_szs) + n_cont, *szs]
         for (n_in, n_out), p in zip(pairwise(widths), drops, strict=True):
             layers += [nn.Linear(n_in, n_out), nn.ReLU(True), *[nn.BatchNorm1d(n_out)] * use_bn, nn.Dropout(p)]
-        bn = nn.BatchNorm1d(n_cont) if n_cont else nn.Identity()
-        self.hidden = nn.ModuleDict({"bn": bn, "layers": nn.Sequential(*layers)})
-        self.outp = nn.Linear(widths[-1], out_sz)
+        self.hidden, self.outp = nn.Sequential(*layers), nn.Linear(widths[-1], out_sz)
         for linear in [m for m in self.modules() if isinstance(m, nn.Linear)]:
             nn.init.kaiming_normal_(linear.weight)
 
     @torch.autocast("cuda", enabled=False)  # bfloat16 has three digits: too few for the logarithm of sales
     def forward(self, x_cat: Tensor, x_cont: Tensor) -> Tensor:
-        """Codes, int64 (n, n_cat), and numbers (n, n_cont), to (n,), or (n, out_sz) if that is not 1."""
+        """Codes, int64 (n, n_cat), and scaled numbers (n, n_cont), to (n,), or (n, out_sz) if that is not 1."""
         x = F.dropout(self.embs(x_cat), self.emb_drop, self.training)
-        x = self.outp(self.hidden["layers"](torch.cat([x, self.hidden["bn"](x_cont)], 1)))
+        x = self.outp(self.hidden(torch.cat([x, x_cont], 1)))
         x = x.squeeze(1) if x.shape[1] == 1 else x
         if not self.y_range:
             return x

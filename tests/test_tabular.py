@@ -491,7 +491,7 @@ class Reference(nn.Module):
 
     def forward(self, x_cat, x_cont):
         x = torch.cat([table(x_cat[:, i]) for i, table in enumerate(self.embs)], 1)
-        x = self.outp(self.hidden["layers"](torch.cat([x, self.hidden["bn"](x_cont)], 1)))[:, 0]
+        x = self.outp(self.hidden(torch.cat([x, x_cont], 1)))[:, 0]
         return self.y_range[0] + (self.y_range[1] - self.y_range[0]) * torch.sigmoid(x)
 
 
@@ -530,15 +530,14 @@ def test_a_table_of_the_model_is_the_memory_it_trains():
 
 
 def test_prediction_by_hand():
-    """1 + (5 - 1) * sigmoid(relu([emb, (x - mean) / sd] @ w + b) @ v), every number set."""
+    """1 + (5 - 1) * sigmoid(relu([emb, x] @ w + b) @ v), every number set."""
     model = MixedInputModel([(2, 1)], 1, 0, 1, [1], [0], (1, 5)).eval()
     with torch.no_grad():
         model.embs[0].weight[:] = torch.tensor([[0.5], [2.0]])
-        model.hidden["bn"].running_mean[:], model.hidden["bn"].running_var[:] = 10, 4
-        model.hidden["layers"][0].weight[:], model.hidden["layers"][0].bias[:] = torch.tensor([[3.0, 1.0]]), -1
+        model.hidden[0].weight[:], model.hidden[0].bias[:] = torch.tensor([[3.0, 1.0]]), -1
         model.outp.weight[:], model.outp.bias[:] = 0.5, 0.25
-    found = model(torch.tensor([[0], [1], [0]]), torch.tensor([[12.0], [6.0], [0.0]]))
-    hidden = [max(0, 3 * e + (x - 10) / 2 - 1) for e, x in [(0.5, 12), (2, 6), (0.5, 0)]]
+    found = model(torch.tensor([[0], [1], [0]]), torch.tensor([[1.0], [-2.0], [-5.0]]))
+    hidden = [max(0, 3 * e + x - 1) for e, x in [(0.5, 1), (2, -2), (0.5, -5)]]
     expected = [1 + 4 / (1 + math.exp(-(0.5 * h + 0.25))) for h in hidden]
     torch.testing.assert_close(found, torch.tensor(expected), rtol=1e-5, atol=1e-5)
     assert hidden[2] == 0
@@ -551,15 +550,15 @@ def test_first_numbers_of_the_model():
         bound = 2 / (width + 1)
         assert table.weight.abs().max() <= bound
         assert table.weight.std().item() == pytest.approx(bound / math.sqrt(3), rel=0.2)
-    assert model.hidden["layers"][0].weight.std().item() == pytest.approx(math.sqrt(2 / 11), rel=0.1)
+    assert model.hidden[0].weight.std().item() == pytest.approx(math.sqrt(2 / 11), rel=0.1)
     assert model.outp.weight.std().item() == pytest.approx(math.sqrt(2 / 400), rel=0.1)
 
 
 def test_layers_in_the_order_of_the_video():
-    layers = MixedInputModel(SIZES, 2, 0, 1, [6, 4], [0.1, 0.2], use_bn=True).hidden["layers"]
+    layers = MixedInputModel(SIZES, 2, 0, 1, [6, 4], [0.1, 0.2], use_bn=True).hidden
     assert [type(m).__name__ for m in layers] == ["Linear", "ReLU", "BatchNorm1d", "Dropout"] * 2
     assert [layers[3].p, layers[7].p] == [0.1, 0.2]
-    assert not any(isinstance(m, nn.BatchNorm1d) for m in MixedInputModel(SIZES, 2, 0, 1, [6], [0]).hidden["layers"])
+    assert not any(isinstance(m, nn.BatchNorm1d) for m in MixedInputModel(SIZES, 2, 0, 1, [6], [0]).hidden)
 
 
 @pytest.mark.parametrize(("sizes", "n_cont"), [([], 2), (SIZES, 0)])
@@ -616,9 +615,9 @@ def test_the_learner_finds_what_is_planted_and_a_straight_line_does_not(tmp_path
 def test_batch_normalisation_trains(tmp_path):
     """T3: the running mean follows the data, without any call of unfreeze."""
     learn = planted(tmp_path).get_learner([(7, 4)], 2, 0, 1, [8], [0], use_bn=True)
-    before = learn.model.hidden["layers"][2].running_mean.clone()
+    before = learn.model.hidden[2].running_mean.clone()
     learn.fit(1e-3, 1)
-    assert not torch.equal(before, learn.model.hidden["layers"][2].running_mean)
+    assert not torch.equal(before, learn.model.hidden[2].running_mean)
 
 
 def test_the_groups_are_embeddings_hidden_layers_and_output(tmp_path):
@@ -626,7 +625,7 @@ def test_the_groups_are_embeddings_hidden_layers_and_output(tmp_path):
     learn = data.get_learner([(7, 4)], 2, 0, 1, [8], [0], opt_fn=torch.optim.SGD)
     m = learn.model
     assert learn.get_layer_groups() == [m.embs, m.hidden, m.outp]
-    assert sum(p.numel() for g in learn.get_layer_groups() for p in g.parameters()) == 28 + 4 + 6 * 8 + 8 + 8 + 1
+    assert sum(p.numel() for g in learn.get_layer_groups() for p in g.parameters()) == 28 + 6 * 8 + 8 + 8 + 1
     data.trn_dl.bs, data.trn_dl.shuffle = len(data.trn_ds), False
     before, plain_model = copy.deepcopy(m.state_dict()), copy.deepcopy(m).train()
     *xs, y = data.trn_ds.arrays
