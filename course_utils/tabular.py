@@ -68,7 +68,7 @@ def get_elapsed(df: DataFrame, fld: str, pre: str) -> None:
 
 
 def train_cats(df: DataFrame) -> None:
-    """Turn the columns of text of `df` into ordered categories, sorted. Used in lesson 3."""
+    """Turn the columns of text of `df` into ordered categories, sorted. For tables of your own."""
     for name, column in df.items():
         if is_string_dtype(column.dtype):
             df[name] = column.astype("category").cat.as_ordered()
@@ -194,9 +194,10 @@ class ColumnarModelData:
         ValueError if the data have codes or columns that `emb_szs` and `n_cont` do not provide for.
         """
         for ds in filter(None, [self.trn_ds, self.val_ds, self.test_ds]):
-            tops, columns = ds.arrays[0].amax(0).tolist(), ds.arrays[1].shape[1]
+            codes, columns = ds.arrays[0], ds.arrays[1].shape[1]
+            tops = codes.amax(0).tolist()
             low = [top for top, (rows, _) in zip(tops, emb_szs, strict=False) if top < rows]
-            if not len(tops) == len(low) == len(emb_szs) or columns != n_cont:
+            if not len(tops) == len(low) == len(emb_szs) or columns != n_cont or (codes < 0).any():
                 raise ValueError(f"the data have codes up to {tops} and n_cont {columns}: not as emb_szs, n_cont say")
         model = MixedInputModel(emb_szs, n_cont, emb_drop, out_sz, szs, drops, y_range, use_bn)
         crit = F.mse_loss if self.trn_y.dtype.kind == "f" else F.cross_entropy

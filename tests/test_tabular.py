@@ -676,6 +676,14 @@ def test_sizes_that_do_not_fit_the_data_are_refused(tmp_path, emb_szs, n_cont):
     one_line(e)
 
 
+def test_negative_codes_are_refused(tmp_path):
+    """They would be read from the table before."""
+    data = planted(tmp_path)
+    data.val_ds.arrays[0][0, 0] = -1
+    with pytest.raises(ValueError, match="the data have codes up to"):
+        data.get_learner([(7, 4)], 2, 0, 1, [8], [0])
+
+
 # Real data
 
 
