@@ -123,7 +123,7 @@ def clean_outputs(notebook: Notebook) -> Iterator[str]:
                 yield f"error output: {output['ename']}"
             if any("widget" in kind for kind in output.get("data", {})):
                 yield "a widget among the outputs"
-            if path := re.search(r"\S*(?:/site-packages/|/home/|/Users/)\S*", json.dumps(output)):
+            if path := re.search(r"(?:/site-packages/|/home/|/Users/)\S*", json.dumps(output)):
                 yield f"a path of one machine: {path[0][:80]}"
     if "widgets" in notebook["metadata"]:
         yield "widget state is saved"
