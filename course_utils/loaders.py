@@ -22,7 +22,7 @@ from .transforms import Transforms
 __all__ = ["ArrayDataset", "BatchLoader", "FilesDataset", "open_image"]
 
 POOL = ThreadPoolExecutor(os.cpu_count())  # Pillow releases Python's lock while it decodes
-TINY = 10_000  # bytes; files smaller than that are read one by one, threads would mostly wait for Python's lock
+TINY = 5_000  # bytes; files smaller than that are read one by one, threads would mostly wait for Python's lock
 ON_DEVICE = 2**29  # bytes; pictures of one size that take less become one tensor on the device
 PICTURES = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".webp")
 
@@ -106,8 +106,9 @@ class FilesDataset(ArrayDataset):
         rows = idx.tolist()
         missing = [i for i in rows if i not in self.kept]
         files = [self.path / self.fnames[i] for i in missing]
-        read = map if any(f.exists() and f.stat().st_size < TINY for f in files[:1]) else POOL.map
-        new = {i: self.tfm.prepare(p) for i, p in zip(missing, read(self._read, files), strict=True)}
+        tiny = missing and files[0].exists() and files[0].stat().st_size < TINY
+        decoded = (map if tiny else POOL.map)(self._read, files)
+        new = {i: self.tfm.prepare(p) for i, p in zip(missing, decoded, strict=True)}
         pictures = [new[i] if i in new else self.kept[i] for i in rows]
         if new and (memory := psutil.virtual_memory()).available > memory.total / 4:
             self.kept |= new

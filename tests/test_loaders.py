@@ -199,6 +199,17 @@ def test_pictures_of_more_bytes_than_on_device_are_not_stacked(small, monkeypatc
     assert torch.equal(small.batch(torch.arange(20))[0], first)
 
 
+@pytest.mark.parametrize(("limit", "by_threads"), [(0, True), (10**6, False)])
+def test_tiny_pictures_are_read_without_threads_and_are_the_same(small, monkeypatch, limit, by_threads):
+    expected = [small._read(small.path / name) for name in small.fnames]
+    used = []
+    monkeypatch.setattr("course_utils.loaders.TINY", limit)
+    monkeypatch.setattr("course_utils.loaders.POOL.map", lambda f, files: used.append(1) or map(f, files))
+    small.batch(torch.arange(20))
+    assert bool(used) == by_threads
+    torch.testing.assert_close(small.arrays[0].cpu(), torch.stack(expected))
+
+
 # Passes
 
 

@@ -9,8 +9,7 @@
 - movielens: lesson 5's dot product with biases, 50 factors, batches of 64.
 
 Each contender runs in a fresh process; rounds are interleaved. `plain` is the bare loop over the same batches, what
-PyTorch itself takes. `graph`, on a GPU only, replays one step recorded as a CUDA graph: no launches, and so the limit
-that the kernels set.
+PyTorch itself takes.
 """
 
 import argparse
@@ -26,7 +25,7 @@ import numpy as np
 import pandas as pd
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn, optim
+from torch import nn, optim
 
 from course_utils.collab import CollabFilterDataset
 from course_utils.core import DEVICE, atomic, get_cv_idxs, set_seed
@@ -36,7 +35,7 @@ from course_utils.metrics import accuracy
 from course_utils.tabular import ColumnarModelData
 from course_utils.transforms import RandomFlip, tfms_from_stats
 from course_utils.vision import ConvLearner, ImageClassifierData
-from tools.bench_images import BENCH, INSTALL, ROOT, _seconds, apart, provenance
+from tools.bench_images import BENCH, INSTALL, ROOT, apart, provenance, timed
 from tools.cells import definitions, execute
 
 __all__ = ["TASKS", "Task", "compare", "main"]
@@ -159,37 +158,6 @@ def plain(learn: Learner) -> Epoch:
     return epoch
 
 
-def graph(learn: Learner) -> Epoch:
-    """The training part of `plain`, each full batch copied into place and one recorded step replayed."""
-    model, opt = learn.model.train(), optim.Adam(learn.model.parameters(), 1e-3, fused=True, capturable=True)
-    place = [t.clone() for t in next(iter(learn.data.trn_dl))]
-
-    def step() -> None:
-        opt.zero_grad()
-        learn.crit(model(*place[:-1]).view_as(place[-1]), place[-1]).backward()
-        opt.step()
-
-    with torch.cuda.stream(torch.cuda.Stream()):
-        for _ in range(3):
-            step()
-    recorded = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(recorded):
-        step()
-
-    def epoch() -> None:
-        for batch in learn.data.trn_dl:
-            if len(batch[-1]) == len(place[-1]):
-                _copy(place, batch)
-                recorded.replay()
-
-    return epoch
-
-
-def _copy(to: Sequence[Tensor], of: Sequence[Tensor]) -> None:
-    for a, b in zip(to, of, strict=True):
-        a.copy_(b)
-
-
 class Task(NamedTuple):
     """What to train: the name of its data (None: a random table), its contenders, and the least ratio to fastai."""
 
@@ -209,7 +177,6 @@ TASKS: dict[str, Task] = {
         {
             "course_utils": lambda _: _course(rossmann_learner(), 1e-3),
             "plain": lambda _: plain(rossmann_learner()),
-            "graph": lambda _: graph(rossmann_learner()),
             "fastai": fastai_rossmann,
         },
         {"cpu": 1.4, "cuda": 5.0},
@@ -219,7 +186,6 @@ TASKS: dict[str, Task] = {
         {
             "course_utils": lambda path: _course(movielens_learner(path), 1e-2, 2e-4),
             "plain": lambda path: plain(movielens_learner(path)),
-            "graph": lambda path: graph(movielens_learner(path)),
             "fastai": fastai_movielens,
         },
         {"cpu": 7.0, "cuda": 5.0},
@@ -231,15 +197,14 @@ def seconds(task: str, name: str, path: Path | None) -> list[float]:
     """Seconds of each of EPOCHS epochs of a contender."""
     set_seed(0)
     epoch = TASKS[task].contenders[name](path)
-    return [round(_seconds(epoch), 3) for _ in range(EPOCHS)]
+    return [round(timed(epoch), 3) for _ in range(EPOCHS)]
 
 
 def compare(task: str, path: Path | None, n_rounds: int) -> dict[str, Any]:
     """For each contender {"first", "later", "rounds"}: median seconds of a first and of a later epoch."""
-    names = [name for name in TASKS[task].contenders if name != "graph" or DEVICE.type == "cuda"]
-    rounds: dict[str, list[list[float]]] = {name: [] for name in names}
+    rounds: dict[str, list[list[float]]] = {name: [] for name in TASKS[task].contenders}
     for _ in range(n_rounds):
-        for name in names:
+        for name in rounds:
             rounds[name].append(apart(seconds, task, name, path))
     return {name: _medians(rows) | {"rounds": rows} for name, rows in rounds.items()}
 

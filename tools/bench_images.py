@@ -237,11 +237,12 @@ def fit_seconds(count: int, bs: int, repeats: int) -> dict[str, list[float]]:
     seconds = {name: [] for name in loops}
     for _ in range(repeats + 1):
         for name, loop in loops.items():
-            seconds[name].append(_seconds(loop))
+            seconds[name].append(timed(loop))
     return {name: [round(s, 4) for s in values[1:]] for name, values in seconds.items()}  # warm
 
 
-def _seconds(loop: Callable) -> float:
+def timed(loop: Callable) -> float:
+    """Seconds that a call takes, silent, until the device has done its part."""
     start = time.perf_counter()
     with redirect_stdout(io.StringIO()):
         loop()

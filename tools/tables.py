@@ -39,15 +39,14 @@ def speed_table() -> str:
 
 def epoch_table() -> str:
     """Seconds of an epoch of each lesson's model by each contender, and the ratio to fastai, as Markdown."""
-    files = sorted((ROOT / "results").glob("bench-*.c*.json"))
     rows = []
-    for file, bench in ((file, json.loads(file.read_text("utf-8"))) for file in files):
-        model = (
-            f"{MODELS[file.name.split('.')[0].removeprefix('bench-')]}, {_device(bench).replace('cores', 'CPU cores')}"
-        )
-        peer = bench["epoch"]["fastai"]
-        for name, row in bench["epoch"].items():
-            rows.append([model, name, *(f"{row[e]:.2f} s ({peer[e] / row[e]:.1f}x)" for e in ("first", "later"))])
+    for task, model in MODELS.items():
+        for file in sorted((ROOT / "results").glob(f"bench-{task}.*.json")):
+            bench = json.loads(file.read_text("utf-8"))
+            on, peer = _device(bench).replace("cores", "CPU cores"), bench["epoch"]["fastai"]
+            for name, row in bench["epoch"].items():
+                times = [f"{row[e]:.2f} s ({peer[e] / row[e]:.1f}x)" for e in ("first", "later")]
+                rows.append([f"{model}, {on}", name, *times])
     return _markdown(["an epoch of", "by (ratio to fastai)", "first", "later"], rows)
 
 

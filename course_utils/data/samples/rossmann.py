@@ -208,8 +208,8 @@ def _shops(rng: np.random.Generator) -> DataFrame:
     shops["level"] = rng.normal(8.7, 0.25, n) + shops["Assortment"].map({"a": 0.0, "b": 0.1, "c": 0.06})
     shops["answer"], shops["tourists"] = rng.uniform(0.6, 1.4, n), rng.normal(0, 0.12, n)
     shops["basket"] = shops["StoreType"].map({"a": 8.8, "b": 5.1, "c": 8.6, "d": 11.3})
-    years, day = rng.choice(["2013", "2014", "2015"], n), pd.to_timedelta(rng.integers(0, 110, n), "D")
-    shops["refit"] = (pd.to_datetime(years + np.full(n, "-06-01")) + day).where(rng.random(n) < 0.5)  # in summer
+    june = pd.to_datetime(DataFrame({"year": rng.choice([2013, 2014, 2015], n), "month": 6, "day": 1}))
+    shops["refit"] = (june + pd.to_timedelta(rng.integers(0, 110, n), "D")).where(rng.random(n) < 0.5)
     shops["refit_days"] = rng.integers(10, 25, n)
     return shops
 
