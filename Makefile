@@ -31,7 +31,7 @@ results: setup ## write the tables of README.md from the records in results/
 	$(PY) -m tools.tables
 
 bench: setup ## compare the speed with that of fastai
-	$(PY) -m tools.bench_images && $(PY) -m tools.bench_epochs
+	$(PY) -m tools.bench_images && $(PY) -m tools.bench_epochs && $(PY) -m tools.bench_tables
 
 doctor: ## check this machine
 	@$(or $(wildcard $(PY)),$(PYTHON)) -m tools.doctor

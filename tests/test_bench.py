@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 import torch
 from PIL import Image
-from support import picture_folder
+from support import ROOT, picture_folder
 
-from tools import bench_epochs
+from tools import bench_epochs, bench_tables
 from tools import bench_images as bench
 
 CONTENDERS = [
@@ -165,3 +165,22 @@ def test_without_fastai_the_epoch_says_how_to_install_it(monkeypatch, tmp_path, 
     monkeypatch.setattr(bench_epochs, "BENCH", tmp_path / "none")
     assert bench_epochs.main([]) == 2
     assert "--target .bench" in capsys.readouterr().err
+
+
+def test_tables_are_measured_and_equal_the_loop(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(bench_tables, "apart", lambda function, size: function(size))
+    assert bench_tables.main(["--out", str(tmp_path)]) == 0
+    record = json.loads((tmp_path / "bench-tables.json").read_text("utf-8"))
+    lesson = json.loads((ROOT / "results" / "lesson3-rossmann.sample.cpu.json").read_text("utf-8"))["stages"]
+    assert {"name": "rows to train on", "value": record["rows"]}.items() <= lesson[0].items()
+    assert 0 < record["seconds"] < 40
+    assert 0 < record["elapsed"]["whole_columns"] < record["elapsed"]["loop"]
+    assert capsys.readouterr().out.count("limit") == 2
+
+
+def test_a_wrong_count_of_days_is_told(monkeypatch):
+    names, _ = bench_tables.prepare("sample")
+    one_more = lambda df, fld, pre: df.__setitem__(pre + fld, 1)  # noqa: E731
+    monkeypatch.setattr(bench_tables, "get_elapsed", one_more)
+    with pytest.raises(ValueError, match="disagree about SchoolHoliday"):
+        bench_tables.elapsed(names)
