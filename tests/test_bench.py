@@ -180,7 +180,7 @@ def test_tables_are_measured_and_equal_the_loop(tmp_path, monkeypatch, capsys):
 
 def test_a_wrong_count_of_days_is_told(monkeypatch):
     names, _ = bench_tables.prepare("sample")
-    one_more = lambda df, fld, pre: df.__setitem__(pre + fld, 1)  # noqa: E731
+    one_more = lambda df, fld, pre: df.__setitem__(pre + fld, 1)
     monkeypatch.setattr(bench_tables, "get_elapsed", one_more)
     with pytest.raises(ValueError, match="disagree about SchoolHoliday"):
         bench_tables.elapsed(names)
