@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 from PIL import Image
-from support import ROOT, picture_folder
+from support import picture_folder
 
 from tools import bench_epochs, bench_tables
 from tools import bench_images as bench
@@ -171,7 +171,7 @@ def test_tables_are_measured_and_equal_the_loop(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(bench_tables, "apart", lambda function, size: function(size))
     assert bench_tables.main(["--out", str(tmp_path)]) == 0
     record = json.loads((tmp_path / "bench-tables.json").read_text("utf-8"))
-    lesson = json.loads((ROOT / "results" / "lesson3-rossmann.sample.cpu.json").read_text("utf-8"))["stages"]
+    lesson = json.loads((bench.ROOT / "results" / "lesson3-rossmann.sample.cpu.json").read_text("utf-8"))["stages"]
     assert {"name": "rows to train on", "value": record["rows"]}.items() <= lesson[0].items()
     assert 0 < record["seconds"] < 40
     assert 0 < record["elapsed"]["whole_columns"] < record["elapsed"]["loop"]

@@ -56,7 +56,8 @@ def preparation_line() -> str:
     gain = bench["elapsed"]["loop"] / bench["elapsed"]["whole_columns"]
     return (
         f"From the CSV files of lesson 3 to arrays, {bench['rows']:,} rows, {_device(bench)}: "
-        f"{bench['seconds']:.0f} s, {bench['memory_gb']:.1f} GB at most. `get_elapsed` is {gain:.0f} times as fast as a loop over the rows."
+        f"{bench['seconds']:.0f} s, {bench['memory_gb']:.1f} GB at most. "
+        f"`get_elapsed` is {gain:.0f} times as fast as a loop over the rows."
     )
 
 
