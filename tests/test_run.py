@@ -119,6 +119,12 @@ def test_slow_is_marked_only(course, capfd):
     assert "ok, slow" in capfd.readouterr().out
 
 
+@pytest.mark.parametrize(("jobs", "marks"), [(1, ["slow"]), (2, [])])
+def test_side_by_side_a_notebook_may_take_longer(jobs, marks):
+    outcome = run.Outcome("tiny", seconds=90, memory_gb=1, error="", recorded={})
+    assert run._over_limits(outcome, "sample", {"max_seconds": 60, "max_memory_gb": 2}, jobs) == marks
+
+
 def test_solutions_run_only_when_asked_for(course, notebook):
     for name in ("solutions/tiny", "2017/old", "other/no", ".ipynb_checkpoints/tiny"):
         notebook(course / "nbs" / f"{name}.ipynb")
