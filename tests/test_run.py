@@ -6,6 +6,7 @@ import statistics
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import psutil
@@ -63,6 +64,7 @@ def test_a_run_prints_its_table_and_keeps_notebook_and_record(course, capfd):
 def test_threads_memory_and_place_reach_the_kernel(course, notebook):
     body = """\
 import os, torch
+from functools import partial
 from pathlib import Path
 from course_utils.results import begin, record
 begin("tiny", SIZE, SEED)
@@ -174,7 +176,9 @@ def test_an_interrupt_ends_the_kernels(course, notebook, whole_group):
     body = "import time, os; open('pid', 'w').write(str(os.getpid())); time.sleep(300)"
     notebook(course / "nbs" / "tiny.ipynb", [body])
     command = [sys.executable, "-m", "tools.run", *line(course)]
-    process = subprocess.Popen(command, cwd=ROOT, start_new_session=True, stderr=subprocess.PIPE, text=True)
+    heed = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)  # a shell's background jobs ignore it
+    options = {"cwd": ROOT, "start_new_session": True, "preexec_fn": heed, "stderr": subprocess.PIPE, "text": True}
+    process = subprocess.Popen(command, **options)
     pid = _written_pid(course / "nbs" / "pid")
     os.killpg(process.pid, signal.SIGINT) if whole_group else process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=60)
