@@ -21,7 +21,9 @@ from .metrics import *
 from .models import *
 from .plots import *
 from .results import *
+from .rnn import *
 from .schedule import *
 from .tabular import *
+from .text import *
 from .transforms import *
 from .vision import *

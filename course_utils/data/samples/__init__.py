@@ -17,7 +17,9 @@ BUILDERS: dict[str, str] = {
     "cifar10": "course_utils.data.samples.cifar10",
     "dogscats": "course_utils.data.samples.dogscats",
     "efficientnet-lite0": "course_utils.data.samples.lite0",
+    "imdb": "course_utils.data.samples.imdb",
     "ml-latest-small": "course_utils.data.samples.movielens",
+    "nietzsche": "course_utils.data.samples.nietzsche",
     "rossmann": "course_utils.data.samples.rossmann",
 }
 """Name -> module of its builder, imported when the sample is first built."""
