@@ -66,9 +66,11 @@ def T(a: Any) -> Tensor:
     return t.float() if t.is_floating_point() else t.long()
 
 
-def V(x: Any) -> Any:
+def V(x: Any, requires_grad: bool = False) -> Any:
     """`T`, on `DEVICE`; lists and tuples of arrays element by element. (No Variable needed now.)"""
-    return [V(o) for o in x] if isinstance(x, (list, tuple)) and np.ndim(x[0]) else to_device(T(x))
+    if isinstance(x, (list, tuple)) and np.ndim(x[0]):
+        return [V(o, requires_grad) for o in x]
+    return to_device(T(x)).requires_grad_(requires_grad)
 
 
 VV = V

@@ -11,6 +11,9 @@ def test_tensors_and_back():
     x, y = V([np.ones((2, 2)), np.arange(2)])
     assert (x.shape, y.dtype) == ((2, 2), torch.int64)
     assert VV([1.5, 2.5]).tolist() == [1.5, 2.5]
+    a = V(np.array([2.0]), requires_grad=True)
+    (a**2).backward()
+    assert a.grad.tolist() == [4]
     half = torch.ones(2, dtype=torch.bfloat16, requires_grad=True)
     assert to_np([half, np.ones(1)])[0].dtype == np.float32
 
