@@ -31,12 +31,16 @@ class LockedDropout(nn.Module):
 
 
 class WeightDropLSTM(nn.LSTM):
-    """A layer of LSTM; in training, a share `wdrop` of the weights from hidden to hidden is 0 (arXiv:1708.02182)."""
+    """A layer of LSTM; in training, a share `wdrop` of the weights from hidden to hidden is 0 (arXiv:1708.02182).
+
+    It stays in float32: what is lost in rounding would add up over time, and autocast knows the kernel as float16 only.
+    """
 
     def __init__(self, n_in: int, n_out: int, wdrop: float) -> None:
         super().__init__(n_in, n_out)
         self.wdrop = wdrop
 
+    @torch.autocast("cuda", enabled=False)
     def forward(self, x: Tensor, state: Sequence[Tensor]) -> tuple[Tensor, tuple[Tensor, Tensor]]:
         if not (self.training and self.wdrop):
             return super().forward(x, tuple(state))

@@ -1,12 +1,15 @@
-"""One epoch of training, with validation, of three lessons' models: by `Learner.fit` and by fastai 2.8.
+"""One epoch of training, with validation, of five lessons' models: by `Learner.fit` and by fastai 2.8.
 
-`python -m tools.bench_epochs` measures all three, --only some of them; --size full takes the full data.
+`python -m tools.bench_epochs` measures all of them, --only some; --size full takes the full data.
 
 - cifar10: lesson 7's Resnet2 on the same files, batches of 256, pictures padded by 4, cropped and mirrored at random,
   SGD with momentum; on a GPU both in bfloat16. The first epoch also decodes.
 - rossmann: lesson 3's network, batches of 128, on a table of random numbers of the shape of the real one (22 categories
   with its cardinalities, 18 numbers): the values do not change the speed.
 - movielens: lesson 5's dot product with biases, 50 factors, batches of 64.
+- awd-lstm: lesson 4's language model, with its dropouts, on random words; on a CPU in the sizes of the sample, on a GPU
+  in those of the full data, there both with bfloat16.
+- stateful-lstm: lesson 6's two-layer LSTM on 64 streams of random characters, 8 at a time; sizes likewise.
 
 Each contender runs in a fresh process; rounds are interleaved. `plain` is the bare loop over the same batches, what
 PyTorch itself takes.
@@ -18,6 +21,7 @@ import statistics
 import sys
 import warnings
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -32,7 +36,9 @@ from course_utils.core import DEVICE, atomic, get_cv_idxs, set_seed
 from course_utils.data import fingerprint, get_data
 from course_utils.learner import Learner, SGD_Momentum
 from course_utils.metrics import accuracy
+from course_utils.rnn import seq2seq_reg
 from course_utils.tabular import ColumnarModelData
+from course_utils.text import Example, Field, LanguageModelData, TextDataset
 from course_utils.transforms import RandomFlip, tfms_from_stats
 from course_utils.vision import ConvLearner, ImageClassifierData
 from tools.bench_images import BENCH, INSTALL, ROOT, apart, provenance, timed
@@ -46,6 +52,12 @@ ROWS, VALID = 60_000, 2_000  # of the random table
 CARDINALITIES = [1116, 8, 4, 13, 32, 3, 26, 27, 5, 4, 4, 24, 9, 13, 53, 22, 7, 7, 4, 4, 9, 9]
 EMB_SZS = [(c, min(50, (c + 1) // 2)) for c in CARDINALITIES]
 COLUMNS = [f"c{i}" for i in range(22)], [f"x{i}" for i in range(18)]
+GPU = DEVICE.type == "cuda"
+AWD = {"emb_sz": 200, "n_hid": 500, "n_layers": 3} if GPU else {"emb_sz": 50, "n_hid": 100, "n_layers": 3}
+WORDS, CHARS = (1_000_000, 500_000) if GPU else (60_000, 60_000)  # random tokens to train on; a tenth validates
+WORD_DATA = {"n_words": 30_000, "bs": 64, "bptt": 70} if GPU else {"n_words": 5_000, "bs": 32, "bptt": 20}
+CHAR_DATA = {"n_words": 84, "bs": 64, "bptt": 8}
+N_HIDDEN = 512 if GPU else 128
 
 Epoch = Callable[[], Any]
 
@@ -127,6 +139,87 @@ def fastai_movielens(path: Path) -> Epoch:
     return _quiet(collab_learner(dls, n_factors=50, y_range=(0.5, 5)), 1e-2, wd=2e-4)
 
 
+def random_tokens(n: int, n_words: int) -> list[torch.Tensor]:
+    """Streams of tokens to train and to validate on; the first n_words of the former are all there are."""
+    rng = np.random.default_rng(0)
+    return [torch.from_numpy(np.r_[:n_words, rng.integers(0, n_words, m)]) for m in (n, n // 10)]
+
+
+def language_data(n: int, n_words: int, bs: int, bptt: int) -> LanguageModelData:
+    """Random tokens as our streams."""
+    field = Field()
+    texts = [[str(token) for token in tokens.tolist()] for tokens in random_tokens(n, n_words)]
+    field.build_vocab(texts[0])
+    sets = [TextDataset([Example(text)], text=field) for text in texts]
+    return LanguageModelData(".", field, [*sets, None], bs, bptt)
+
+
+def course_awd_lstm(_: None) -> Epoch:
+    """Ours: lesson 4's language model."""
+    data, drops = language_data(WORDS, **WORD_DATA), dict.fromkeys(("dropouti", "dropout", "dropouth"), 0.05)
+    learn = data.get_model(partial(optim.Adam, betas=(0.7, 0.99)), **AWD, **drops, wdrop=0.1, dropoute=0.02)
+    learn.reg_fn, learn.clip = partial(seq2seq_reg, alpha=2, beta=1), 0.3
+    return _course(learn, 3e-3)
+
+
+def fastai_loaders(n: int, n_words: int, bs: int, bptt: int) -> Any:
+    """The same random tokens as fastai's streams."""
+    _find_fastai()
+    from fastai.text import all as ft
+
+    streams = [
+        ft.LMDataLoader([tokens], lens=[len(tokens)], bs=bs, seq_len=bptt) for tokens in random_tokens(n, n_words)
+    ]
+    return ft.DataLoaders(*streams, device=DEVICE)
+
+
+def fastai_awd_lstm(_: None) -> Epoch:
+    """fastai 2.8: its AWD_LSTM with the same sizes, dropouts, regularisation and clipping."""
+    loaders = fastai_loaders(WORDS, **WORD_DATA)
+    from fastai.text import all as ft
+
+    drops = {"input_p": 0.05, "output_p": 0.05, "hidden_p": 0.05, "weight_p": 0.1, "embed_p": 0.02}
+    model = ft.get_language_model(ft.AWD_LSTM, WORD_DATA["n_words"], ft.awd_lstm_lm_config | AWD | drops)
+    learn = ft.LMLearner(loaders, model, loss_func=ft.CrossEntropyLossFlat(), cbs=ft.GradientClip(0.3))
+    return _quiet(learn.to_bf16() if GPU else learn, 3e-3)
+
+
+def course_stateful_lstm(_: None) -> Epoch:
+    """Ours: the LSTM of lesson 6, from its notebook."""
+    lesson, data = execute(definitions(ROOT / "nbs" / "lesson6-rnn.ipynb")), language_data(CHARS, **CHAR_DATA)
+    lesson.n_hidden = N_HIDDEN
+    model = lesson.on_device(lesson.CharSeqStatefulLSTM(data.nt, 42, data.bs, 2))
+    return _course(Learner(data, model, optim.Adam, F.nll_loss), 1e-2, 1e-5)
+
+
+class BatchFirstLSTM(nn.Module):
+    """The same network on tokens (bs, t), as fastai's loaders give them."""
+
+    def __init__(self, n_words: int, n_fac: int, n_hidden: int, n_layers: int) -> None:
+        super().__init__()
+        self.e, self.l_out = nn.Embedding(n_words, n_fac), nn.Linear(n_hidden, n_words)
+        self.rnn, self.h = nn.LSTM(n_fac, n_hidden, n_layers, dropout=0.5, batch_first=True), None
+
+    def forward(self, tokens: torch.Tensor) -> torch.Tensor:
+        if self.h is not None and self.h[0].shape[1] != len(tokens):
+            self.h = None
+        out, state = self.rnn(self.e(tokens), self.h)
+        self.h = tuple(h.detach() for h in state)
+        return self.l_out(out)
+
+    def reset(self) -> None:
+        self.h = None
+
+
+def fastai_stateful_lstm(_: None) -> Epoch:
+    """fastai 2.8: the same network, its state reset at the beginning of an epoch."""
+    loaders = fastai_loaders(CHARS, **CHAR_DATA)
+    from fastai.text import all as ft
+
+    model = BatchFirstLSTM(CHAR_DATA["n_words"], 42, N_HIDDEN, 2)
+    return _quiet(ft.Learner(loaders, model, ft.CrossEntropyLossFlat(), cbs=ft.ModelResetter()), 1e-2, wd=1e-5)
+
+
 def _find_fastai() -> None:
     sys.path.append(str(BENCH))
     warnings.simplefilter("ignore")
@@ -189,6 +282,10 @@ TASKS: dict[str, Task] = {
             "fastai": fastai_movielens,
         },
         {"cpu": 7.0, "cuda": 5.0},
+    ),
+    "awd-lstm": Task(None, {"course_utils": course_awd_lstm, "fastai": fastai_awd_lstm}, {"cpu": 1.0, "cuda": 1.2}),
+    "stateful-lstm": Task(
+        None, {"course_utils": course_stateful_lstm, "fastai": fastai_stateful_lstm}, {"cpu": 1.3, "cuda": 1.2}
     ),
 }
 
