@@ -1,6 +1,7 @@
 """Recurrent networks: language models (AWD-LSTM), and the sentiment classifier that grows out of one."""
 
 import math
+import warnings
 from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
@@ -12,6 +13,9 @@ from torch import Tensor, nn
 from .learner import Learner
 
 __all__ = ["RNN_Learner", "get_language_model", "get_rnn_classifier", "repackage_var", "seq2seq_reg"]
+
+# Weights after dropout are new at each call, so no kernel finds them in one piece.
+warnings.filterwarnings("ignore", "RNN module weights are not part of single contiguous")
 
 
 def repackage_var(h: Any) -> Any:
