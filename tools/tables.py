@@ -10,7 +10,13 @@ __all__ = ["epoch_table", "lesson_table", "preparation_line", "speed_table", "up
 
 ROOT = Path(__file__).resolve().parents[1]
 ORIGINAL = tomllib.loads((ROOT / "nbs" / "original.toml").read_text("utf-8"))  # has every lesson
-MODELS = {"cifar10": "Resnet2", "rossmann": "MixedInputModel", "movielens": "EmbeddingDotBias"}
+MODELS = {
+    "cifar10": "Resnet2",
+    "rossmann": "MixedInputModel",
+    "movielens": "EmbeddingDotBias",
+    "awd-lstm": "AWD-LSTM",
+    "stateful-lstm": "CharSeqStatefulLSTM",
+}
 RUNS = {"sample.cpu": "sample, CPU", "full.cpu": "full data, CPU", "full.cuda": "full data, GPU"}
 
 
