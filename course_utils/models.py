@@ -1,6 +1,5 @@
 """Pre-trained networks: where their weights come from, where to cut them, and the new head."""
 
-import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from urllib.error import URLError
@@ -11,30 +10,49 @@ from torch import Tensor, nn
 from torchvision.models import VGG, DenseNet, ResNet, get_model_weights
 
 from .data import get_data
+from .data.fetch import given
 from .data.samples.lite0 import efficientnet_lite0
 
-__all__ = ["AdaptiveConcatPool2d", "count_features", "cut_body", "efficientnet_lite0", "load_pretrained", "make_head"]
+__all__ = [
+    "AdaptiveConcatPool2d",
+    "count_features",
+    "cut_body",
+    "efficientnet_lite0",
+    "load_pretrained",
+    "make_head",
+    "weights_file",
+]
+
+
+def weights_file(arch: Callable) -> Path | None:
+    """The file at hand with the ImageNet weights of `arch`; None if torchvision would have to fetch it.
+
+    Looks for ARCH.pth, or torchvision's own name, in $COURSE_DATA/weights, $COURSE_MIRROR/weights, and torch's cache.
+    """
+    if arch is efficientnet_lite0:
+        return get_data("efficientnet-lite0") / "weights.pth"
+    names = f"{arch.__name__}.pth", _weights_name(arch)
+    folders = [folder / "weights" for v in ("COURSE_DATA", "COURSE_MIRROR") for folder in given(v)]
+    folders.append(Path(torch.hub.get_dir(), "checkpoints"))
+    return next((folder / n for folder in folders for n in names if (folder / n).exists()), None)
+
+
+def _weights_name(arch: Callable) -> str:
+    return Path(get_model_weights(arch)["IMAGENET1K_V1"].url).name
 
 
 def load_pretrained(arch: Callable) -> nn.Module:
-    """`arch` with its ImageNet weights: a file at hand, else torchvision's download; RuntimeError if there is none.
-
-    Looks in $COURSE_DATA/weights and $COURSE_MIRROR/weights for ARCH.pth, or the file under torchvision's own name.
-    """
-    names, folders = ["weights.pth"], [get_data("efficientnet-lite0")] if arch is efficientnet_lite0 else []
-    if not folders:
-        source = get_model_weights(arch)["IMAGENET1K_V1"]
-        names = [f"{arch.__name__}.pth", Path(source.url).name]
-        folders = [Path(os.environ[v]) / "weights" for v in ("COURSE_DATA", "COURSE_MIRROR") if os.environ.get(v)]
-    if file := next((f / n for f in folders for n in names if (f / n).exists()), None):
+    """`arch` with its ImageNet weights: `weights_file`, else torchvision's download; RuntimeError if there is none."""
+    if file := weights_file(arch):
         model = arch()
         model.load_state_dict(torch.load(file, map_location="cpu", weights_only=True))
         return model
     try:
-        return arch(weights=source)
+        return arch(weights="IMAGENET1K_V1")
     except URLError as e:
-        where = folders[-1] if folders else "$COURSE_MIRROR/weights"
-        raise RuntimeError(f"{arch.__name__}: no weights ({e.reason}); put {names[1]} into {where}") from None
+        where = next((f"{folder / 'weights'}" for folder in given("COURSE_MIRROR")), "$COURSE_MIRROR/weights")
+        what = f"{arch.__name__}: no weights ({e.reason}); put {_weights_name(arch)} into {where}"
+        raise RuntimeError(what) from None
 
 
 def cut_body(model: nn.Module) -> tuple[nn.Sequential, int]:

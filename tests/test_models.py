@@ -1,4 +1,5 @@
 import io
+import os
 import zipfile
 
 import numpy as np
@@ -7,6 +8,7 @@ import torch
 import torchvision.models as tvm
 from torch import nn
 
+from course_utils.core import ROOT
 from course_utils.data.samples import lite0, package
 from course_utils.models import (
     AdaptiveConcatPool2d,
@@ -15,6 +17,7 @@ from course_utils.models import (
     efficientnet_lite0,
     load_pretrained,
     make_head,
+    weights_file,
 )
 
 ARCHS = ["resnet34", "resnext50_32x4d", "vgg16", "vgg16_bn", "alexnet", "squeezenet1_1", "densenet121", "googlenet"]
@@ -111,8 +114,23 @@ def test_weights_file_under_torchvisions_name(tmp_path, monkeypatch):
     )
 
 
+@pytest.mark.parametrize("place", ["COURSE_DATA", "COURSE_MIRROR", "cache"])
+def test_places_where_weights_are_looked_for(place, monkeypatch, tmp_path):
+    """Relative paths count from the repository root, as those of data sets do."""
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
+    folder = tmp_path / "torch" / "hub" / "checkpoints" if place == "cache" else tmp_path / "weights"
+    if place != "cache":
+        monkeypatch.setenv(place, os.path.relpath(tmp_path, ROOT))
+    assert weights_file(tvm.resnet18) is None
+    folder.mkdir(parents=True)
+    (folder / "resnet18-f37072fd.pth").touch()
+    assert weights_file(tvm.resnet18).samefile(folder / "resnet18-f37072fd.pth")
+
+
 def test_no_weights_says_where_to_put_them(monkeypatch, tmp_path):
     from urllib.error import URLError
+
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
 
     def offline(*args, **kwargs):
         raise URLError("no network")

@@ -19,7 +19,7 @@ from tqdm import tqdm
 
 from course_utils.data import registry
 
-__all__ = ["full", "publish", "workspace"]
+__all__ = ["full", "given", "publish", "workspace"]
 
 PLAIN = (0, stat.S_IFREG, stat.S_IFDIR)  # 0: packed on a system without such modes
 _warn_once = cache(logging.getLogger(__name__).warning)
@@ -31,13 +31,13 @@ class _DiskFull(registry.DataError):
 
 def full(entry: registry.Dataset) -> Path:
     """Return the folder of a full data set; DataError lists each place tried and why it failed."""
-    own, made = _given("COURSE_DATA"), registry.ROOT / "data" / "full" / entry.name
+    own, made = given("COURSE_DATA"), registry.ROOT / "data" / "full" / entry.name
     for folder in [*(folder / entry.name for folder in own), made]:
         if folder.is_dir():
             return _checked(folder, entry, f"{folder}; mend or remove that folder")
     tried = [f"COURSE_DATA={folder}: no folder {entry.name}" for folder in own] or ["COURSE_DATA: not set"]
     archives = registry.ROOT / "data" / "archives"
-    local = [folder / file for folder in [*_given("COURSE_MIRROR"), archives] for file in entry.archives]
+    local = [folder / file for folder in [*given("COURSE_MIRROR"), archives] for file in entry.archives]
     for source in [*local, *entry.urls]:
         try:
             return _install(_archive(source, entry, archives), made, entry)
@@ -50,8 +50,9 @@ def full(entry: registry.Dataset) -> Path:
     raise registry.DataError("\n  ".join([f"{entry.name}: not found. Tried:", *tried, by_hand]))
 
 
-def _given(variable: str) -> list[Path]:
-    value = os.environ.get(variable)  # a relative path counts from the repository root
+def given(variable: str) -> list[Path]:
+    """The folder that an environment variable names, if it is set; a relative one counts from the repository root."""
+    value = os.environ.get(variable)
     return [registry.ROOT / Path(value).expanduser()] if value else []
 
 
