@@ -19,7 +19,9 @@ BUILDERS: dict[str, str] = {
     "efficientnet-lite0": "course_utils.data.samples.lite0",
     "imdb": "course_utils.data.samples.imdb",
     "ml-latest-small": "course_utils.data.samples.movielens",
+    "mnist": "course_utils.data.samples.mnist",
     "nietzsche": "course_utils.data.samples.nietzsche",
+    "planet": "course_utils.data.samples.planet",
     "rossmann": "course_utils.data.samples.rossmann",
 }
 """Name -> module of its builder, imported when the sample is first built."""
