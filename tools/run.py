@@ -78,7 +78,7 @@ class Outcome:
 
 def find(folder: Path, solutions: bool = False) -> dict[str, Path]:
     """Notebooks by name ("lesson1-dogscats", "2017/statefarm"), sorted."""
-    patterns = ["*.ipynb", "2017/*.ipynb"] + ["solutions/*.ipynb"] * solutions
+    patterns = ["*.ipynb", "2017/*.ipynb"] + ["solutions/*.ipynb", "solutions/2017/*.ipynb"] * solutions
     paths = [path for pattern in patterns for path in sorted(folder.glob(pattern))]
     return {path.relative_to(folder).with_suffix("").as_posix(): path.resolve() for path in paths}
 
