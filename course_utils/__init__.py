@@ -1,14 +1,19 @@
 """All that the videos' cells use: the public names of the modules, and the usual short ones (np, pd, torch, …)."""
 
+import math
 import os
+import pickle
+from functools import partial
 from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
+import PIL.Image
 import torch
 import torch.nn.functional as F
 from torch import nn, optim
+from torch.nn import Flatten
 
 from .collab import *
 from .core import *

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from copy import copy
 from functools import partial
 from inspect import signature
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -18,7 +19,8 @@ from .core import DEVICE, T, atomic, autocast, children, to_device, to_np, work_
 from .progress import EpochTable
 from .schedule import Callback, LRFinder, Sched
 
-__all__ = ["Learner", "SGD_Momentum", "fit", "set_lrs", "train_mode", "validate"]
+__all__ = ["LayerOptimizer", "Learner", "SGD_Momentum", "fit", "load_model", "save_model", "set_lrs", "train_mode"]
+__all__ += ["validate"]
 
 Floats = float | Sequence[float]
 Fns = Sequence[Callable]
@@ -129,6 +131,36 @@ def _per_group(values: Any, n: int, what: str) -> list[float]:
     return np.broadcast_to(array, n).tolist()
 
 
+class LayerOptimizer:
+    """`opt`: an optimizer with a rate and a weight decay for each layer group; a model by itself is one group."""
+
+    def __init__(self, opt_fn: Callable, layer_groups: nn.Module | Sequence[nn.Module], lrs: Floats,
+                 wds: Floats | None = None) -> None:  # fmt: skip
+        """One number for all groups or one for each, else ValueError; what is frozen is left out."""
+        groups = layer_groups if isinstance(layer_groups, (list, tuple)) else [layer_groups]
+        lrs, wds = _per_group(lrs, len(groups), "rates"), _per_group(wds or 0, len(groups), "wds")
+        trained = [[p for p in group.parameters() if p.requires_grad] for group in groups]
+        rows = zip(trained, lrs, wds, strict=True)
+        params = [{"params": ps, "lr": lr, "weight_decay": wd} for ps, lr, wd in rows if ps]
+        if not params:
+            raise ValueError("every layer group is frozen: call unfreeze() or freeze_to(-1)")
+        if len({(g["lr"], g["weight_decay"]) for g in params}) == 1:  # one group makes faster steps
+            params = [params[0] | {"params": [p for g in params for p in g["params"]]}]
+        fused = {"fused": True} if "fused" in signature(opt_fn).parameters else {}
+        self.opt: optim.Optimizer = opt_fn(params, lr=lrs[-1], **fused)
+
+
+def save_model(model: nn.Module, file: str | Path) -> None:
+    """Write the weights to a file, whole or not at all."""
+    with atomic(Path(file)) as part:
+        torch.save(model.state_dict(), part)
+
+
+def load_model(model: nn.Module, file: str | Path) -> None:
+    """Read weights that `save_model` wrote."""
+    model.load_state_dict(torch.load(file, map_location=DEVICE, weights_only=True))
+
+
 class Learner:
     """A model, its loss, its data (path, trn_dl, val_dl, perhaps test_dl) and opt_fn(params, lr=…), called by `fit`."""
 
@@ -177,17 +209,7 @@ class Learner:
                 m.bn_freeze = do_freeze
 
     def _optimizer(self, lrs: Any, wds: Any) -> optim.Optimizer:
-        groups = self.get_layer_groups()
-        lrs, wds = _per_group(lrs, len(groups), "rates"), _per_group(wds or 0, len(groups), "wds")
-        trained = [[p for p in group.parameters() if p.requires_grad] for group in groups]
-        rows = zip(trained, lrs, wds, strict=True)
-        params = [{"params": ps, "lr": lr, "weight_decay": wd} for ps, lr, wd in rows if ps]
-        if not params:
-            raise ValueError("every layer group is frozen: call unfreeze() or freeze_to(-1)")
-        if len({(g["lr"], g["weight_decay"]) for g in params}) == 1:  # one group makes faster steps
-            params = [params[0] | {"params": [p for g in params for p in g["params"]]}]
-        fused = {"fused": True} if "fused" in signature(self.opt_fn).parameters else {}
-        opt = self.opt_fn(params, lr=lrs[-1], **fused)
+        opt = LayerOptimizer(self.opt_fn, self.get_layer_groups(), lrs, wds).opt
         if self.clip:
             opt.register_step_pre_hook(self._clip)
         return opt
@@ -238,8 +260,7 @@ class Learner:
 
     def save(self, name: str) -> None:
         """Write the weights of the whole model to models/NAME.pt, whole or not at all."""
-        with atomic(work_dir(self.data.path) / "models" / f"{name}.pt") as part:
-            torch.save(self.module.state_dict(), part)
+        save_model(self.module, work_dir(self.data.path) / "models" / f"{name}.pt")
 
     def load(self, name: str) -> None:
         """Read weights that `save` wrote."""
@@ -247,7 +268,7 @@ class Learner:
         if not file.exists():
             saved = ", ".join(sorted(p.stem for p in file.parent.glob("*.pt"))) or "nothing"
             raise FileNotFoundError(f"{file}: not saved yet (saved here: {saved})")
-        self.module.load_state_dict(torch.load(file, map_location=DEVICE, weights_only=True))
+        load_model(self.module, file)
 
     def save_cycle(self, name: str, cycle: int) -> None:
         """Write the weights as models/NAME_cyc_CYCLE.pt, as fit(…, cycle_save_name=name) does after each cycle."""

@@ -3,11 +3,12 @@
 from collections.abc import Callable
 
 import numpy as np
+from sklearn.metrics import log_loss
 from torch import Tensor
 
 from .core import T, to_np
 
-__all__ = ["accuracy", "accuracy_np", "accuracy_thresh", "f2", "opt_th"]
+__all__ = ["accuracy", "accuracy_np", "accuracy_thresh", "f2", "log_loss", "opt_th"]
 
 
 def accuracy(preds: Tensor, targs: Tensor) -> Tensor:

@@ -10,7 +10,8 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-__all__ = ["Callback", "LRFinder", "Sched", "circular", "circular_beta", "constant", "exponential", "sgdr", "smooth"]
+__all__ = ["Callback", "CosAnneal", "LRFinder", "Sched", "circular", "circular_beta", "constant", "exponential"]
+__all__ += ["sgdr", "smooth"]
 
 Schedule = Callable[[int], tuple[float, float | None]]  # 0, 1, … to (factor of the base rates, momentum or None)
 
@@ -113,6 +114,25 @@ class Sched(Callback):
         ax.plot(x[keep], y[keep])
         ax.set(xlabel=xlabel, ylabel=ylabel)
         ax.grid(alpha=0.3)
+
+
+class CosAnneal(Sched):
+    """`sgdr` as a callback for the low-level `fit`: calls on_cycle_end(self, k) after the k-th cycle (0, 1, …)."""
+
+    def __init__(self, layer_opt: Any, nb: int, on_cycle_end: Callable[[Any, int], Any] | None = None,
+                 cycle_mult: int = 1) -> None:  # fmt: skip
+        """`layer_opt`: a `LayerOptimizer`; `nb`: iterations of the first cycle."""
+        super().__init__(layer_opt.opt, sgdr(nb, cycle_mult))
+        self.on_cycle_end, self.mult, self.length, self.left, self.cycle = on_cycle_end, cycle_mult, nb, nb, 0
+
+    def on_batch_end(self, loss: Tensor) -> None:
+        super().on_batch_end(loss)
+        self.left -= 1
+        if not self.left:
+            if self.on_cycle_end:
+                self.on_cycle_end(self, self.cycle)
+            self.length *= self.mult
+            self.left, self.cycle = self.length, self.cycle + 1
 
 
 class LRFinder(Sched):

@@ -8,7 +8,7 @@ from support import array_data, mlp
 from torch import nn
 
 from course_utils.core import set_seed
-from course_utils.learner import Learner, fit, set_lrs, train_mode, validate
+from course_utils.learner import LayerOptimizer, Learner, fit, load_model, save_model, set_lrs, train_mode, validate
 from course_utils.metrics import accuracy
 from course_utils.schedule import Callback
 
@@ -386,3 +386,23 @@ def test_data_without_a_test_set_says_so(learn):
 def test_no_zero_length_cycle(learn):
     with pytest.raises(ValueError, match="whole numbers of 1 or more"):
         learn.fit(0.1, 1, cycle_len=0)
+
+
+def test_layer_optimizer_takes_a_model_or_groups():
+    model = mlp()
+    (group,) = LayerOptimizer(torch.optim.Adam, model, 1e-2, 1e-5).opt.param_groups
+    assert (group["lr"], group["weight_decay"], len(group["params"])) == (1e-2, 1e-5, len(list(model.parameters())))
+    model[0].requires_grad_(False)
+    groups = LayerOptimizer(torch.optim.SGD, list(model), [1, 2, 3], [0, 0.1, 0.2]).opt.param_groups
+    assert [(g["lr"], g["weight_decay"]) for g in groups] == [(2, 0.1), (3, 0.2)]
+    with pytest.raises(ValueError, match=r"^2 rates for 3 layer groups"):
+        LayerOptimizer(torch.optim.SGD, list(model), [1, 2])
+
+
+def test_saved_weights_come_back(tmp_path):
+    model, other = mlp(), mlp()
+    nn.init.zeros_(other[0][0].weight)
+    save_model(model, tmp_path / "new" / "weights")
+    load_model(other, str(tmp_path / "new" / "weights"))
+    assert torch.equal(other[0][0].weight, model[0][0].weight)
+    assert [file.name for file in sorted((tmp_path / "new").iterdir())] == ["weights"]

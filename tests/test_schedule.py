@@ -5,7 +5,18 @@ import pytest
 import torch
 from torch.optim.lr_scheduler import CosineAnnealingWarmRestarts
 
-from course_utils.schedule import LRFinder, Sched, circular, circular_beta, constant, exponential, sgdr, smooth
+from course_utils.learner import LayerOptimizer
+from course_utils.schedule import (
+    CosAnneal,
+    LRFinder,
+    Sched,
+    circular,
+    circular_beta,
+    constant,
+    exponential,
+    sgdr,
+    smooth,
+)
 
 
 def factors(schedule, n):
@@ -120,3 +131,17 @@ def test_plots_skip_the_first_and_last_points():
     sched.plot_loss(0, 0)
     assert len(plt.gca().lines[0].get_xdata()) == 50
     plt.close("all")
+
+
+def test_cosanneal_runs_the_cycles_of_sgdr_and_tells_when_one_ends():
+    """Three cycles of 10, 20 and 40 batches: the rates of `Sched`, and a call after the last batch of each."""
+    lo = LayerOptimizer(torch.optim.SGD, torch.nn.Linear(1, 1), 0.5)
+    ends: list[tuple[int, int]] = []
+    got = CosAnneal(lo, 10, on_cycle_end=lambda sched, k: ends.append((k, len(sched.raw))), cycle_mult=2)
+    want = Sched(LayerOptimizer(torch.optim.SGD, torch.nn.Linear(1, 1), 0.5).opt, sgdr(10, 2))
+    for callback in (got, want):
+        for _ in range(75):
+            callback.on_batch_begin()
+            assert not callback.on_batch_end(torch.tensor(1.0))
+    assert got.lrs == want.lrs
+    assert ends == [(0, 10), (1, 30), (2, 70)]
