@@ -142,7 +142,7 @@ class Transforms:
 
     def batch(self, x: Tensor) -> Tensor:
         """(n, 3, side, side), whole numbers to 255 or floats to 1, to normalised float32 (n, 3, sz, sz)."""
-        out = torch.empty(len(x), 3, self.sz, self.sz, device=DEVICE, memory_format=torch.channels_last)
+        out = torch.empty(len(x), 3, self.sz, self.sz, device=DEVICE)
         few = 8 if DEVICE.type == "cpu" else len(x)  # what lies between the steps then stays in the processor's cache
         for part, place in zip(x.split(few), out.split(few), strict=True):
             place.copy_(self._part(to_device(part)))
