@@ -8,16 +8,14 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from text_support import OPT, cycle_data, files, learner, splits
+from text_support import cycle_data, files, learner, splits
 from torch import nn, optim
 
-from course_utils import rnn as rn
 from course_utils import text as tx
 from course_utils.core import DEVICE, VV, V, set_seed, to_np
 from course_utils.learner import fit
-from course_utils.metrics import accuracy
 from course_utils.rnn import repackage_var
-from course_utils.text import IMDB, Field, LanguageModelData, TextData, Vocab, char_windows, generate
+from course_utils.text import Field, LanguageModelData, TextData, Vocab, char_windows, generate
 
 
 @pytest.fixture
@@ -251,56 +249,6 @@ def test_labels_and_texts_that_do_not_fit_are_named(tmp_path):
     trn.fields["text"].vocab = None
     with pytest.raises(ValueError, match=r"^the text field has no vocabulary yet: LanguageModelData"):
         TextData.from_splits(tmp_path, [trn, val], 4)
-
-
-def test_the_cells_of_lesson_4_run_as_typed(tmp_path):
-    for part in ("train", "test"):
-        for label, word in (("neg", "awful"), ("pos", "great")):
-            text = {f"{i}_{i}": f"It wasn't {word}, was it?<br />So {word} {'and so on ' * i}" for i in range(12)}
-            files(tmp_path / part / label, **text)
-            files(tmp_path / part / "all", **{f"{label}{k}": v for k, v in text.items()})
-    PATH, bs, bptt = f"{tmp_path}/", 4, 10
-    data = tx  # from course_utils import text as data
-    TEXT = data.Field(lower=True, tokenize="spacy")
-    FILES = {"train": "train/all/", "validation": "test/all/", "test": "test/all/"}
-    md = LanguageModelData.from_text_files(PATH, TEXT, **FILES, bs=bs, bptt=bptt, min_freq=10)
-    assert len(md.trn_ds) == 1
-    assert TEXT.vocab.itos[TEXT.vocab.stoi["awful"]] == "awful"
-    assert TEXT.numericalize([md.trn_ds[0].text[:12]]).shape == (12, 1)
-    learner = md.get_model(OPT, 8, 10, 3, dropouti=0.05, dropout=0.05, wdrop=0.1, dropoute=0.02, dropouth=0.05)
-    learner.reg_fn = partial(rn.seq2seq_reg, alpha=2, beta=1)
-    learner.clip = 0.3
-    learner.fit(3e-3, 1, wds=1e-6, cycle_len=1, cycle_mult=2)
-    learner.save_encoder("adam1_enc")
-    m = learner.model
-    t = TEXT.numericalize([TEXT.preprocess("It wasn't so")])
-    m[0].bs = 1
-    m.eval()
-    m.reset()
-    res, *_ = m(t)
-    m[0].bs = bs
-    assert res.shape == (4, md.nt)
-    nexts = torch.topk(res[-1], 10)[1]
-    assert len([TEXT.vocab.itos[o] for o in to_np(nexts)]) == 10
-
-    IMDB_LABEL = data.Field(sequential=False)
-    splits = IMDB.splits(TEXT, IMDB_LABEL, PATH)
-    t = splits[0].examples[0]
-    assert (t.label, " ".join(t.text[:6])) == ("neg", "it was n't awful , was")
-    assert [e.label for e in splits[1]] == ["neg"] * 12 + ["pos"] * 12
-    md2 = TextData.from_splits(PATH, splits, bs)
-    m3 = md2.get_model(OPT, 1500, bptt, emb_sz=8, n_hid=10, n_layers=3, dropout=0.1, dropouti=0.4, wdrop=0.5,
-                       dropoute=0.05, dropouth=0.3)  # fmt: skip
-    m3.reg_fn = partial(rn.seq2seq_reg, alpha=2, beta=1)
-    m3.load_encoder("adam1_enc")
-    m3.clip = 25.0
-    lrs = np.array([1e-4, 1e-4, 1e-4, 1e-3, 1e-2])
-    m3.freeze_to(-1)
-    m3.fit(lrs / 2, 1, metrics=[accuracy])
-    m3.unfreeze()
-    m3.fit(lrs, 2, metrics=[accuracy], cycle_len=1, cycle_save_name="imdb2")
-    m3.load_cycle("imdb2", 1)
-    assert m3.predict_with_targs()[0].shape == (24, 2)
 
 
 class CharSeqStatefulRnn(nn.Module):
