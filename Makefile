@@ -4,7 +4,7 @@ SIZE ?= sample
 PY := .venv/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run full test lab data results bench doctor lock clean
+.PHONY: help setup run full test lab data results site bench doctor lock clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' Makefile
@@ -27,8 +27,11 @@ lab: setup ## open JupyterLab on nbs/
 data: setup ## fetch a full data set (NAME=dogscats)
 	$(PY) -m tools.data $(or $(NAME),$(error which data set? make data NAME=dogscats))
 
-results: setup ## write the tables of README.md from the records in results/
+results: setup ## write results/README.md and the tables of README.md from the records
 	$(PY) -m tools.tables
+
+site: setup ## make a static site of the lessons in .runs/site/html
+	$(PY) -m tools.site
 
 bench: setup ## compare the speed with that of fastai
 	$(PY) -m tools.bench_images && $(PY) -m tools.bench_epochs && $(PY) -m tools.bench_tables

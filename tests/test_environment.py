@@ -26,8 +26,10 @@ EXTRAS = PROJECT["optional-dependencies"].values()
 DECLARED = [Requirement(r) for group in [PROJECT["dependencies"], *EXTRAS] for r in group]
 NAMES = {canonicalize_name(requirement.name) for requirement in DECLARED}
 NOT_IMPORTED = {
+    "furo": "the theme of the site, named in tools/site.py",
     "ipykernel": "the kernel of the notebooks",
     "jupyterlab": "make lab",
+    "myst-nb": "an extension of Sphinx, named in tools/site.py",
     "nbval": "a plugin of pytest, for the committed outputs",
     "pytest-timeout": "a plugin of pytest, for `timeout`",
     "ruff": "a command of make test",

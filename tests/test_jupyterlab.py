@@ -15,15 +15,7 @@ import requests
 
 from tools import run
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"]
-FLAGS += ["--disable-background-networking", "--disable-component-update", "--disable-sync"]
-
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.timeout(900),
-    pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium: install Debian's package chromium"),
-]
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(900)]
 
 
 @pytest.fixture
@@ -64,25 +56,20 @@ def wait_for(url: str, seconds: float = 60) -> None:
     pytest.fail(f"JupyterLab did not answer within {seconds:.0f} s")
 
 
-def test_lesson1_runs_from_the_menu(lab, tmp_path):
+def test_lesson1_runs_from_the_menu(lab, browser, tmp_path):
     """Run All Cells: no error, the tables and figures are there, and nothing of a widget is saved."""
-    from playwright.sync_api import sync_playwright
-
     shots = run.NOTEBOOKS.parent / ".runs" / "screenshots"
     shots.mkdir(parents=True, exist_ok=True)
-    with sync_playwright() as p:
-        browser = p.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-        page = browser.new_page(viewport={"width": 1300, "height": 1000})
-        page.goto(f"{lab}/lab/tree/lesson1-dogscats.ipynb")
-        page.get_by_text("Run", exact=True).first.wait_for(timeout=60_000)
-        page.locator(".jp-Notebook .jp-Cell").first.wait_for(timeout=60_000)
-        page.get_by_text("Edit", exact=True).first.click()
-        page.get_by_text("Clear Outputs of All Cells").click()
-        page.get_by_text("Run", exact=True).first.click()
-        page.get_by_text("Run All Cells", exact=True).click()
-        seen = watch(page, tmp_path / "nbs" / "lesson1-dogscats.ipynb")
-        page.screenshot(path=shots / "lesson1-dogscats.png")
-        browser.close()
+    page = browser.new_page(viewport={"width": 1300, "height": 1000})
+    page.goto(f"{lab}/lab/tree/lesson1-dogscats.ipynb")
+    page.get_by_text("Run", exact=True).first.wait_for(timeout=60_000)
+    page.locator(".jp-Notebook .jp-Cell").first.wait_for(timeout=60_000)
+    page.get_by_text("Edit", exact=True).first.click()
+    page.get_by_text("Clear Outputs of All Cells").click()
+    page.get_by_text("Run", exact=True).first.click()
+    page.get_by_text("Run All Cells", exact=True).click()
+    seen = watch(page, tmp_path / "nbs" / "lesson1-dogscats.ipynb")
+    page.screenshot(path=shots / "lesson1-dogscats.png")
     saved = run_checks(tmp_path / "nbs" / "lesson1-dogscats.ipynb")
     assert max(seen) >= 7, "the table of the longest training never showed seven rows"
     assert len(seen) > 2, "no table was seen to grow"
