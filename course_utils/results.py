@@ -4,7 +4,9 @@ import json
 import math
 import os
 import platform
+import resource
 import subprocess
+import sys
 import time
 import tomllib
 from datetime import UTC, datetime
@@ -58,6 +60,8 @@ def results_table() -> pd.DataFrame:
 
 
 def _write() -> None:
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**30 if sys.platform == "darwin" else 2**20)
+    _run["memory_gb"] = round(peak, 2)
     folder = Path(os.environ.get("COURSE_RESULTS") or ROOT / ".runs" / "interactive")
     with atomic(folder / f"{_run['lesson']}.{_run['size']}.{DEVICE.type}.json") as part:
         part.write_text(json.dumps(_run, indent=1) + "\n", "utf-8")

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import psutil
 import pytest
 import torch
 
@@ -41,6 +42,8 @@ def test_record_holds_the_run_and_its_stages(folder):
     assert found["threads"] == torch.get_num_threads()
     assert 0 <= found["stages"][0]["seconds"] <= found["stages"][1]["seconds"]
     assert pd.Timestamp(found["started"]).tz is not None
+    now, whole = psutil.Process().memory_info().rss / 2**30, psutil.virtual_memory().total / 2**30
+    assert now - 0.01 <= found["memory_gb"] < whole  # the peak in GiB
 
 
 def test_file_name_has_lesson_size_and_device(folder):
