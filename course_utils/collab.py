@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn, optim
 
+from .core import read_csv
 from .data.registry import choose
 from .learner import Learner
 from .tabular import ColumnarModelData
@@ -110,7 +111,7 @@ class CollabFilterDataset:
     @classmethod
     def from_csv(cls, path: str | Path, csv: str, user_name: str, item_name: str, rating: str) -> Self:
         """Three columns of the file path/CSV."""
-        table = pd.read_csv(Path(path) / csv)
+        table = read_csv(Path(path) / csv)
         return cls(path, table, *[choose(f"column of {csv}", name, table) for name in (user_name, item_name, rating)])
 
     def get_data(self, val_idxs: Sequence[int], bs: int) -> ColumnarModelData:

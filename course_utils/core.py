@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import torch
 from torch import Tensor, nn
 
@@ -53,6 +54,14 @@ def atomic(file: Path) -> Iterator[Path]:
         part.replace(file)
     finally:
         part.unlink(missing_ok=True)
+
+
+def read_csv(file: str | Path, **options: Any) -> pd.DataFrame:
+    """A CSV file as a table; ValueError that names it if it is empty, not UTF-8 or no table."""
+    try:
+        return pd.read_csv(file, **options)
+    except ValueError as e:  # all of pandas' own are
+        raise ValueError(f"{file}: not a readable CSV file ({str(e).splitlines()[0]})") from None
 
 
 def as_tensor(a: Any) -> Tensor:

@@ -46,7 +46,7 @@ def read_picture(file: Path, side: int = 0) -> Image.Image:
             return im if im.mode == "RGB" else im.convert("RGB")
     except FileNotFoundError:
         raise FileNotFoundError(f"{file}: no such picture") from None
-    except (OSError, SyntaxError, ValueError) as e:
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as e:  # the last: it claims to be huge
         raise ValueError(f"{file}: not a readable picture ({e}); replace or delete it") from None
 
 
@@ -138,7 +138,7 @@ class FilesDataset(ArrayDataset):
 class BatchLoader:
     """Batches (x, …, y) of `bs` rows; `shuffle`: in a new order at each pass, without a last batch of a single row.
 
-    An epoch is `passes` passes, 1 or more: with fewer pictures than in the video, say, 2.5 make its number of batches.
+    An epoch is `passes` passes: with fewer pictures than in the video, 2.5 make its number of batches; 0.5 is half one.
     """
 
     def __init__(self, dataset: ArrayDataset, bs: int, shuffle: bool = False, passes: float = 1) -> None:

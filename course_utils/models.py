@@ -13,15 +13,8 @@ from .data import get_data
 from .data.fetch import given
 from .data.samples.lite0 import efficientnet_lite0
 
-__all__ = [
-    "AdaptiveConcatPool2d",
-    "count_features",
-    "cut_body",
-    "efficientnet_lite0",
-    "load_pretrained",
-    "make_head",
-    "weights_file",
-]
+__all__ = ["AdaptiveConcatPool2d", "count_features", "cut_body", "efficientnet_lite0", "load_pretrained", "make_head"]
+__all__ += ["weights_file"]
 
 
 def weights_file(arch: Callable) -> Path | None:

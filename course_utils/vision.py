@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torchvision.models import resnet18, resnet34, resnet50, resnext50_32x4d, resnext101_64x4d, vgg16, vgg16_bn
 from torchvision.transforms.v2 import functional as TF
 
-from .core import DEVICE, T, atomic, get_cv_idxs, split_by_idx, to_np, work_dir
+from .core import DEVICE, T, atomic, get_cv_idxs, read_csv, split_by_idx, to_np, work_dir
 from .learner import Learner, predict_with_targs
 from .loaders import POOL, ArrayDataset, BatchLoader, FilesDataset, picture_names, read_picture
 from .metrics import accuracy, accuracy_thresh
@@ -73,7 +73,7 @@ class ImageClassifierData:
         One label a row makes classes, several rows of 0/1, `continuous` numbers. `val_idxs`: if not given, a fifth.
         """
         path, header = Path(path), 0 if skip_header else None
-        table = pd.read_csv(csv_fname, header=header, dtype=str, keep_default_na=False)  # "007" and "NA" are names
+        table = read_csv(csv_fname, header=header, dtype=str, keep_default_na=False)  # "007" and "NA" are names
         if table.shape[1] < 2:
             raise ValueError(f"{csv_fname}: needs two columns, id and labels; has only {list(table.columns)}")
         names = np.array([f"{folder}/{i}{suffix}" for i in table.iloc[:, 0]])
