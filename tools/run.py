@@ -6,18 +6,21 @@ below a floor, 2 for a wrong command line, 130 after Ctrl-C.
 
 import argparse
 import ast
+import fcntl
 import json
 import multiprocessing
 import os
 import resource
 import signal
 import sys
+import threading
 import time
 import traceback
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from multiprocessing.connection import wait
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
@@ -32,6 +35,7 @@ from tools import expected
 __all__ = [
     "Outcome",
     "Task",
+    "alone",
     "cores",
     "execute",
     "find",
@@ -175,7 +179,7 @@ def run_all(tasks: Sequence[Task], jobs: int) -> list[Outcome]:
     After Ctrl-C every kernel is ended before KeyboardInterrupt goes on.
     """
     spawn = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(jobs, mp_context=spawn, max_tasks_per_child=1) as pool:
+    with ProcessPoolExecutor(jobs, spawn, _end_with_parent, max_tasks_per_child=1) as pool:
         futures = [pool.submit(execute, task) for task in tasks]
         try:
             for future in as_completed(futures):
@@ -186,6 +190,33 @@ def run_all(tasks: Sequence[Task], jobs: int) -> list[Outcome]:
             _end_workers()
             raise
     return [future.result() for future in futures]
+
+
+def _end_with_parent() -> None:
+    """In a worker: a thread that ends it and its kernel when the runner is gone, killed say."""
+
+    def watch() -> None:
+        wait([multiprocessing.parent_process().sentinel])
+        for child in psutil.Process().children(recursive=True):
+            child.kill()
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+@contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """Wait until no other run writes to `folder`, then clear away what a killed one has left half-written."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / ".lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            print(f"run: another run writes to {folder}; waiting for its end", file=sys.stderr, flush=True)
+            fcntl.flock(file, fcntl.LOCK_EX)
+        for stale in [*folder.rglob(".*.ipynb"), *folder.rglob(".*.part")]:
+            stale.unlink()
+        yield
 
 
 def _end_workers() -> None:
@@ -258,7 +289,7 @@ def tasks_for(args: argparse.Namespace) -> list[Task]:
     chosen, parameters = _chosen(args), _parameters(args)
     for name, path in chosen.items():
         _refuse_unknown(name, path, parameters)
-    threads = max(1, cores() // _jobs(args, len(chosen)))
+    threads = args.threads or max(1, cores() // _jobs(args, len(chosen)))
     bars = range(len(chosen)) if sys.stderr.isatty() else [None] * len(chosen)
     return [
         Task(name, path, args.out.resolve(), parameters, threads, bar)
@@ -314,6 +345,7 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--size", choices=sorted(CELL_TIMEOUT), default="sample", help="which data")
     p.add_argument("--seed", type=int, help="default: the one in each notebook")
     p.add_argument("--jobs", type=_positive, help="notebooks at a time (two, if there are cores)")
+    p.add_argument("--threads", type=_positive, help="of each notebook (the cores, shared among the jobs)")
     p.add_argument("--out", type=Path, default=OUT, metavar="DIR", help="default: .runs/latest")
     p.add_argument(*("-p", "--parameter"), nargs=2, action="append", default=[], metavar=("KEY", "VALUE"))
     p.add_argument("--solutions", action="store_true", help="the solutions of exercises as well")
@@ -337,7 +369,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"run: {e}", file=sys.stderr)
         return 2
     try:
-        outcomes = run_all(tasks, _jobs(args, len(tasks)))
+        with alone(args.out):
+            outcomes = run_all(tasks, _jobs(args, len(tasks)))
     except KeyboardInterrupt:
         print("run: interrupted", file=sys.stderr)
         return 130
