@@ -1,0 +1,106 @@
+"""Sweeps through dask.distributed: processes on loopback, one of which is killed."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import psutil
+import pytest
+from distributed import Client
+
+from tools import run, sweep
+
+pytestmark = pytest.mark.timeout(300)
+
+SLOW = """\
+import os, time
+from course_utils.results import begin, record
+with open(os.environ["STARTS"], "a") as file:
+    file.write("{name}\\n")
+begin("{name}", SIZE, SEED)
+time.sleep(2)
+record("accuracy", ACCURACY + SEED / 100)"""
+
+
+@pytest.fixture
+def lessons(tmp_path, notebook, monkeypatch) -> Path:
+    """A folder with two notebooks that take two seconds each and note that they have started, and one that fails."""
+    for name in "ab":
+        notebook(tmp_path / "nbs" / f"{name}.ipynb", [SLOW.format(name=name)])
+    notebook(tmp_path / "nbs" / "broken.ipynb", ["1 / 0  # here"])
+    monkeypatch.setenv("STARTS", str(tmp_path / "starts"))
+    return tmp_path / "nbs"
+
+
+@pytest.fixture
+def workers(tmp_path, lessons) -> Iterator[tuple[str, dict[str, subprocess.Popen]]]:
+    """A scheduler and two workers, each a process; the address, and the workers by name."""
+    file = tmp_path / "scheduler.json"
+    options = ["--scheduler-file", str(file), "--host", "127.0.0.1", "--no-dashboard"]
+    start = [sys.executable, "-m", "distributed.cli.dask_scheduler", *options, "--port", "0"]
+    scheduler = subprocess.Popen(start, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    started: dict[str, subprocess.Popen] = {}
+    try:
+        until(file.exists)
+        for name in ("one", "two"):
+            start = [sys.executable, "-m", "distributed.cli.dask_worker", *options[:4], "--nthreads", "1", "--no-nanny"]
+            start += ["--name", name, "--no-dashboard"]
+            started[name] = subprocess.Popen(start, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        yield json.loads(file.read_text())["address"], started
+    finally:
+        for process in [*started.values(), scheduler]:
+            kill(process.pid)
+
+
+def until(happened, seconds: float = 60) -> None:
+    end = time.monotonic() + seconds
+    while not happened():
+        assert time.monotonic() < end, f"nothing happened within {seconds:.0f} s"
+        time.sleep(0.05)
+
+
+def kill(pid: int) -> None:
+    """As when a machine goes away: the worker and all that it runs."""
+    if psutil.pid_exists(pid):
+        for process in [psutil.Process(pid), *psutil.Process(pid).children(recursive=True)]:
+            os.kill(process.pid, signal.SIGKILL)
+
+
+def test_a_worker_killed_in_mid_run_costs_no_lesson_and_doubles_none(workers, lessons, tmp_path):
+    """Each record is that of a local run; a notebook that fails is told with its cell."""
+    address, processes = workers
+    options = ["--notebooks", str(lessons), "--threads", "1"]
+    with Client(address) as client, ThreadPoolExecutor(1) as pool:
+        client.wait_for_workers(2, timeout=60)
+        done = pool.submit(sweep.sweep, client, ["a", "b", "broken"], [3], tmp_path / "out", options)
+        until(lambda: started(tmp_path) and all(client.processing().values()), 120)  # both are at work
+        kill(processes["one"].pid)
+        problems = done.result(timeout=200)
+    assert "1 / 0  # here" in problems.pop(("broken", 3))
+    assert problems == {("a", 3): "", ("b", 3): ""}
+    assert set(started(tmp_path)) == {"a", "b"}
+    run.main([*options, "--only", "a", "--seed", "3", "--out", str(tmp_path / "here")])
+    folders = [tmp_path / "out" / "3" / "results", tmp_path / "here" / "results"]
+    there, here = (json.loads(next(folder.glob("a.*.json")).read_text()) for folder in folders)
+    values = [[(s["name"], s["value"]) for s in record["stages"]] for record in (there, here)]
+    assert values[0] == values[1] == [("accuracy", 0.93)]
+    assert all(there[key] == here[key] for key in ("lesson", "size", "seed", "device", "versions", "commit", "threads"))
+    assert (tmp_path / "out" / "3" / "b.ipynb").exists()
+
+
+def started(folder: Path) -> list[str]:
+    return (folder / "starts").read_text().split() if (folder / "starts").exists() else []
+
+
+def test_a_cluster_of_this_machine(tmp_path):
+    """No GPU: as many workers as asked for, each does one thing at a time and says what is wrong."""
+    with sweep.cluster(workers=2) as client:
+        assert [worker["nthreads"] for worker in client.scheduler_info()["workers"].values()] == [1, 1]
+        problems = sweep.sweep(client, ["nowhere"], [1], tmp_path, ["--threads", "1"])
+    assert "no notebook nowhere" in problems["nowhere", 1]
