@@ -4,7 +4,7 @@ SIZE ?= sample
 PY := .venv/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run full test lab data results site bench doctor lock clean
+.PHONY: help setup run full test lab data results floors sweep site bench doctor lock clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' Makefile
@@ -29,6 +29,12 @@ data: setup ## fetch a full data set (NAME=dogscats)
 
 results: setup ## write results/README.md and the tables of README.md from the records
 	$(PY) -m tools.tables
+
+floors: setup ## measure what a lesson must reach, with five seeds (NAME=lesson1-dogscats)
+	$(PY) -m tools.floors $(or $(NAME),$(error which lesson? make floors NAME=lesson1-dogscats))
+
+sweep: setup ## run lessons with several seeds, on several machines or GPUs (ONLY="lesson1-dogscats", SEEDS="1 2 3")
+	$(PY) -m tools.sweep --size $(SIZE) $(if $(ONLY),--only $(ONLY)) $(if $(SEEDS),--seeds $(SEEDS))
 
 site: setup ## make a static site of the lessons in .runs/site/html
 	$(PY) -m tools.site
