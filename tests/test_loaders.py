@@ -215,7 +215,7 @@ def test_tiny_pictures_are_read_without_threads_and_are_the_same(small, monkeypa
 
 @pytest.mark.parametrize("shuffle", [True, False])
 @pytest.mark.parametrize(
-    ("n", "bs", "passes"), [(10, 4, 1), (10, 7, 2.5), (7, 4, 1.5), (20, 6, 3), (5, 8, 4.4), (9, 5, 1.89)]
+    ("n", "bs", "passes"), [(10, 4, 1), (10, 7, 2.5), (7, 4, 1.5), (20, 6, 3), (5, 8, 4.4), (9, 5, 1.89), (20, 4, 0.5)]
 )
 def test_an_epoch_of_several_passes(n, bs, passes, shuffle):
     dl = BatchLoader(ArrayDataset(torch.arange(n) * 2.0, np.arange(n)), bs, shuffle, passes)
