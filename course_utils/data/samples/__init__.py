@@ -17,12 +17,14 @@ BUILDERS: dict[str, str] = {
     "cifar10": "course_utils.data.samples.cifar10",
     "dogscats": "course_utils.data.samples.dogscats",
     "efficientnet-lite0": "course_utils.data.samples.lite0",
+    "fish": "course_utils.data.samples.fish",
     "imdb": "course_utils.data.samples.imdb",
     "ml-latest-small": "course_utils.data.samples.movielens",
     "mnist": "course_utils.data.samples.mnist",
     "nietzsche": "course_utils.data.samples.nietzsche",
     "planet": "course_utils.data.samples.planet",
     "rossmann": "course_utils.data.samples.rossmann",
+    "statefarm": "course_utils.data.samples.statefarm",
 }
 """Name -> module of its builder, imported when the sample is first built."""
 
