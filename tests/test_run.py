@@ -58,7 +58,7 @@ def test_a_run_prints_its_table_and_keeps_notebook_and_record(course, capfd):
     (record,) = (course / "out" / "results").glob("tiny.sample.*.json")
     assert '"seed": 7' in record.read_text()
     assert (course / "out" / "tiny.ipynb").exists()
-    assert not list((course / "out").glob(".*"))
+    assert [path.name for path in (course / "out").glob(".*")] == [".lock"]
 
 
 def test_threads_memory_and_place_reach_the_kernel(course, notebook):

@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 
 from sphinx.application import Sphinx
+from sphinx.util.docutils import docutils_namespace
 
 from tools import run
 
@@ -82,8 +83,9 @@ def build(out: Path = OUT) -> Path:
     source, html = out / "source", out / "html"
     shutil.rmtree(out, ignore_errors=True)
     copy(source)
-    app = Sphinx(source, None, html, out / "doctrees", "html", SETTINGS, status=None, exception_on_warning=True)
-    app.build()
+    with docutils_namespace():  # so that a second one can be built in the same process
+        app = Sphinx(source, None, html, out / "doctrees", "html", SETTINGS, status=None, exception_on_warning=True)
+        app.build()
     return html
 
 
