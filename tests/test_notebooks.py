@@ -8,7 +8,8 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
-from functools import cache
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache, partial
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -245,20 +246,32 @@ def test_runs_and_reaches_its_floors(name, outcomes):
 CHECKED = [name for name, path in ALL.items() if "NBVAL_CHECK_OUTPUT" in path.read_text("utf-8")]
 
 
+def nbval(name: str, folder: Path) -> subprocess.CompletedProcess:
+    """Run nbval on the notebook up to the last cell marked NBVAL_CHECK_OUTPUT."""
+    notebook = json.loads(ALL[name].read_text("utf-8"))
+    marked = [i for i, cell in enumerate(notebook["cells"]) if "NBVAL_CHECK_OUTPUT" in "".join(cell["source"])]
+    part = folder / name.replace("/", "-") / ALL[name].name
+    part.parent.mkdir()
+    part.write_text(json.dumps(notebook | {"cells": notebook["cells"][: marked[-1] + 1]}), "utf-8")
+    options = ["--nbval-lax", "--nbval-current-env", "--nbval-cell-timeout=600", "-p", "no:cacheprovider"]
+    options += ["-o", "timeout=0", "--rootdir", str(part.parent)]
+    environment = os.environ | run.kernel_environment(part.parent, max(1, run.cores() // JOBS))
+    command = [sys.executable, "-m", "pytest", *options, str(part)]
+    return subprocess.run(command, cwd=expected.ROOT, env=environment, capture_output=True, text=True)
+
+
+@pytest.fixture(scope="session")
+def checked(tmp_path_factory) -> dict[str, subprocess.CompletedProcess]:
+    folder = tmp_path_factory.mktemp("nbval")
+    with ThreadPoolExecutor(JOBS) as pool:
+        return dict(zip(CHECKED, pool.map(partial(nbval, folder=folder), CHECKED), strict=True))
+
+
 @pytest.mark.notebook
 @pytest.mark.timeout(3600)
 @pytest.mark.parametrize("name", CHECKED)
-def test_committed_outputs_come_out_again(name, tmp_path):
-    """nbval, for the cells marked NBVAL_CHECK_OUTPUT; the notebook ends with the last of them."""
-    notebook = json.loads(ALL[name].read_text("utf-8"))
-    marked = [i for i, cell in enumerate(notebook["cells"]) if "NBVAL_CHECK_OUTPUT" in "".join(cell["source"])]
-    part = tmp_path / ALL[name].name
-    part.write_text(json.dumps(notebook | {"cells": notebook["cells"][: marked[-1] + 1]}), "utf-8")
-    options = ["--nbval-lax", "--nbval-current-env", "--nbval-cell-timeout=600", "-p", "no:cacheprovider"]
-    command = [sys.executable, "-m", "pytest", *options, "-o", "timeout=0", "--rootdir", str(tmp_path), str(part)]
-    environment = os.environ | run.kernel_environment(tmp_path, run.cores())
-    done = subprocess.run(command, cwd=expected.ROOT, env=environment, capture_output=True, text=True)
-    assert done.returncode == 0, done.stdout
+def test_committed_outputs_come_out_again(name, checked):
+    assert checked[name].returncode == 0, checked[name].stdout
 
 
 @pytest.mark.notebook
