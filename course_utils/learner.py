@@ -138,7 +138,7 @@ class LayerOptimizer:
                  wds: Floats | None = None) -> None:  # fmt: skip
         """One number for all groups or one for each, else ValueError; what is frozen is left out."""
         groups = layer_groups if isinstance(layer_groups, (list, tuple)) else [layer_groups]
-        lrs, wds = _per_group(lrs, len(groups), "rates"), _per_group(wds or 0, len(groups), "wds")
+        lrs, wds = _per_group(lrs, len(groups), "rates"), _per_group(0 if wds is None else wds, len(groups), "wds")
         trained = [[p for p in group.parameters() if p.requires_grad] for group in groups]
         rows = zip(trained, lrs, wds, strict=True)
         params = [{"params": ps, "lr": lr, "weight_decay": wd} for ps, lr, wd in rows if ps]

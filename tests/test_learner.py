@@ -393,7 +393,7 @@ def test_layer_optimizer_takes_a_model_or_groups():
     (group,) = LayerOptimizer(torch.optim.Adam, model, 1e-2, 1e-5).opt.param_groups
     assert (group["lr"], group["weight_decay"], len(group["params"])) == (1e-2, 1e-5, len(list(model.parameters())))
     model[0].requires_grad_(False)
-    groups = LayerOptimizer(torch.optim.SGD, list(model), [1, 2, 3], [0, 0.1, 0.2]).opt.param_groups
+    groups = LayerOptimizer(torch.optim.SGD, list(model), [1, 2, 3], np.array([0, 0.1, 0.2])).opt.param_groups
     assert [(g["lr"], g["weight_decay"]) for g in groups] == [(2, 0.1), (3, 0.2)]
     with pytest.raises(ValueError, match=r"^2 rates for 3 layer groups"):
         LayerOptimizer(torch.optim.SGD, list(model), [1, 2])
