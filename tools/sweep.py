@@ -16,6 +16,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+import dask
 import torch
 from distributed import Client, Nanny, Scheduler, SpecCluster, as_completed
 
@@ -24,6 +25,7 @@ from tools import expected, run
 __all__ = ["cluster", "main", "perform", "sweep"]
 
 OUT = expected.ROOT / ".runs" / "sweep"
+ONE_EACH = {"distributed.scheduler.worker-saturation": 1.0}  # no second run waits for a busy worker
 
 
 def perform(name: str, seed: int, options: Sequence[str] = ()) -> dict[str, bytes]:
@@ -46,7 +48,7 @@ def cluster(scheduler: str | None = None, workers: int = 2) -> Iterator[Client]:
     places = [{"CUDA_VISIBLE_DEVICES": str(i)} for i in range(gpus)] or [{}] * workers
     specs = {i: {"cls": Nanny, "options": {"nthreads": 1, "env": place}} for i, place in enumerate(places)}
     local = {"cls": Scheduler, "options": {"host": "127.0.0.1", "port": 0, "dashboard": False}}
-    with SpecCluster(specs, local) as made, Client(made) as client:
+    with dask.config.set(ONE_EACH), SpecCluster(specs, local) as made, Client(made) as client:
         yield client
 
 
