@@ -30,11 +30,11 @@ data: setup ## fetch a full data set (NAME=dogscats)
 results: setup ## write results/README.md and the tables of README.md from the records
 	$(PY) -m tools.tables
 
-floors: setup ## measure what a lesson must reach, with five seeds (NAME=lesson1-dogscats)
+floors: setup ## measure what lessons must reach, with five seeds (NAME="lesson1-dogscats")
 	$(PY) -m tools.floors $(or $(NAME),$(error which lesson? make floors NAME=lesson1-dogscats))
 
-sweep: setup ## run lessons with several seeds, on several machines or GPUs (ONLY="lesson1-dogscats", SEEDS="1 2 3")
-	$(PY) -m tools.sweep --size $(SIZE) $(if $(ONLY),--only $(ONLY)) $(if $(SEEDS),--seeds $(SEEDS))
+sweep: setup ## run lessons with several seeds, on several GPUs or machines (SEEDS="1 2 3", SCHEDULER=tcp://HOST:8786)
+	$(PY) -m tools.sweep --size $(SIZE) $(if $(ONLY),--only $(ONLY)) $(if $(SEEDS),--seeds $(SEEDS)) $(if $(SCHEDULER),--scheduler $(SCHEDULER))
 
 site: setup ## make a static site of the lessons in .runs/site/html
 	$(PY) -m tools.site

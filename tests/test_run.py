@@ -215,6 +215,13 @@ def test_limits(stage, value, good):
     assert expected.reaches(stage, "sample", value) is good
 
 
+def test_what_only_the_sample_must_show():
+    stages = {"gain": HIGHER | {"sample_only": True}}
+    assert expected.problems({"gain": 0.1}, stages, {}, "full") == []
+    assert len(expected.problems({"gain": 0.1}, stages, {}, "sample")) == 1
+    assert expected.problems({}, stages, {}, "full") == ["stage 'gain' is not recorded"]
+
+
 def test_floors_are_for_the_sample():
     assert expected.limit(HIGHER | {"floor": 0.9}, "full") == pytest.approx(0.7)
 
@@ -254,17 +261,36 @@ def test_floors_command_measures_and_writes(course, monkeypatch, capfd, notebook
     body = """\
 from course_utils.results import begin, record
 begin("tiny", SIZE, SEED)
-record("accuracy", 0.9 + SEED / 100)"""
+record("accuracy", 0.9 + SEED / 100)
+record("weak", 0.7)"""
     notebook(course / "nbs" / "tiny.ipynb", [body])
-    monkeypatch.setattr(run, "NOTEBOOKS", course / "nbs")
+    monkeypatch.setattr(floors, "OUT", course / "floors")
     monkeypatch.setattr(expected, "EXPECTED", course / "expected.toml")
-    assert floors.main(["tiny", "--seeds", "1", "3"]) == 0
-    stage = expected.load(course / "expected.toml")["tiny"]["stages"]["accuracy"]
-    assert (stage["seeds"], stage["mean"]) == ([1, 3], pytest.approx(0.92))
-    assert stage["margin"] == 0.2
-    assert "accuracy: mean 0.92" in capfd.readouterr().out
+    weak = EXPECTED.format(seconds=600).split("stays\n")[1].replace('"accuracy"', '"weak"').replace("0.85", "0.5")
+    with (course / "expected.toml").open("a") as file:
+        file.write("\n" + weak)
+    command = ["tiny", "--seeds", "1", "3", "--notebooks", str(course / "nbs")]
+    assert floors.main(command) == 1
+    printed = capfd.readouterr()
+    assert "tiny, weak: floor 0.66 is looser than the baseline" in printed.err
+    assert "tiny, accuracy: mean 0.92" in printed.out
+    stages = expected.load(course / "expected.toml")["tiny"]["stages"]
+    assert (stages["accuracy"]["seeds"], stages["accuracy"]["mean"]) == ([1, 3], pytest.approx(0.92))
+    assert (stages["accuracy"]["margin"], stages["weak"]["floor"]) == (0.2, 0.5)
+    assert (course / "floors" / "3" / "tiny.ipynb").exists()
 
 
-def test_floors_command_refuses_one_seed(capsys):
-    assert floors.main(["tiny", "--seeds", "1"]) == 1
-    assert "a spread needs two seeds or more" in capsys.readouterr().err
+def test_floors_command_tells_of_a_failed_run_and_writes_nothing(course, monkeypatch, capfd, notebook):
+    body = 'from course_utils.results import begin, record\nbegin("tiny", SIZE, SEED)\nrecord("accuracy", 0.9)\n1 / 0'
+    notebook(course / "nbs" / "tiny.ipynb", [body])
+    monkeypatch.setattr(floors, "OUT", course / "floors")
+    monkeypatch.setattr(expected, "EXPECTED", course / "expected.toml")
+    assert floors.main(["tiny", "--seeds", "1", "3", "--notebooks", str(course / "nbs")]) == 1
+    assert "ZeroDivisionError" in capfd.readouterr().err
+    assert (course / "expected.toml").read_text() == EXPECTED.format(seconds=600)
+
+
+@pytest.mark.parametrize(("lesson", "said"), [("lesson1-dogscats", "two seeds or more"), ("nowhere", "no stages of")])
+def test_floors_command_refuses(lesson, said, capsys):
+    assert floors.main([lesson, "--seeds", "1"]) == 1
+    assert said in capsys.readouterr().err

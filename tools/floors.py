@@ -1,20 +1,19 @@
-"""Measure a notebook with several seeds and write its floors into tests/expected.toml.
+"""Measure notebooks with several seeds and write their floors into tests/expected.toml.
 
-`python -m tools.floors lesson1-dogscats --seeds 1 2 3 4 5`
+`python -m tools.floors lesson1-dogscats --seeds 1 2 3 4 5`; the runs are a sweep (tools/sweep.py) into .runs/floors.
 """
 
 import argparse
 import statistics
 import sys
-import tempfile
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
-from tools import expected, run
+from tools import expected, run, sweep
 
 __all__ = ["floor", "main", "measured", "rewrite"]
 
+OUT = expected.ROOT / ".runs" / "floors"
 MEASURED = ("seeds", "mean", "sd", "floor")
 
 
@@ -58,56 +57,56 @@ def rewrite(text: str, lesson: str, stage: str, numbers: dict[str, Any]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _values(name: str, seeds: Sequence[int], out: Path) -> dict[int, dict[str, float]]:
-    """Seed to what the notebook recorded with it. ValueError if a run fails."""
-    tasks = []
-    for seed in seeds:
-        line = ["--only", name, "--seed", str(seed), "--out", str(out / str(seed))]
-        args = run.parser().parse_args(line)
-        tasks += run.tasks_for(args)
-    outcomes = run.run_all(tasks, jobs=1)
-    for seed, outcome in zip(seeds, outcomes, strict=True):
-        if outcome.error:
-            raise ValueError(f"{name} failed with seed {seed}:\n{outcome.error}")
-    return {seed: o.recorded for seed, o in zip(seeds, outcomes, strict=True)}
-
-
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run, measure, rewrite; the exit code."""
+    """Run, measure, rewrite; the exit code: 1 if a run failed or a floor was refused, the others being written."""
     parser = argparse.ArgumentParser("python -m tools.floors", description=__doc__)
-    parser.add_argument("lesson")
-    parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3, 4, 5])
+    parser.add_argument("lessons", nargs="+", metavar="NAME")
+    sweep.add_arguments(parser)
     args = parser.parse_args(argv)
     try:
+        stages = {name: _stages(name) for name in args.lessons}
         if len(args.seeds) < 2:
             raise ValueError("a spread needs two seeds or more")
-        _update(args.lesson, args.seeds)
     except ValueError as e:
         print(f"floors: {e}", file=sys.stderr)
         return 1
-    return 0
+    problems = [text for text in sweep.sweep_as_told(args, args.lessons, OUT).values() if text]
+    if not problems:
+        problems = [line for name in args.lessons for line in _update(name, stages[name], args.seeds)]
+    for text in problems:
+        print(f"floors: {text}", file=sys.stderr)
+    return int(bool(problems))
 
 
-def _update(lesson: str, seeds: Sequence[int]) -> None:
+def _stages(lesson: str) -> dict[str, expected.Stage]:
+    """The stages of a lesson that have floors."""
     stages = expected.load(expected.EXPECTED).get(lesson, {}).get("stages", {})
     if not stages:
         raise ValueError(f"tests/expected.toml has no stages of {lesson}: write them first")
-    with tempfile.TemporaryDirectory() as out:
-        recorded = _values(lesson, seeds, Path(out))
-    text = expected.EXPECTED.read_text("utf-8")
+    return {name: stage for name, stage in stages.items() if "exact" not in stage}
+
+
+def _update(lesson: str, stages: dict[str, expected.Stage], seeds: Sequence[int]) -> list[str]:
+    """Write the floors of a lesson; a line for each stage that has none."""
+    values = {seed: run.recorded(OUT / str(seed), lesson, "sample") for seed in seeds}
+    text, refused = expected.EXPECTED.read_text("utf-8"), []
     for name, stage in stages.items():
-        if "exact" not in stage:
-            numbers = measured(stage, _of_stage(name, recorded))
+        try:
+            numbers = measured(stage, _of_stage(name, values))
+        except ValueError as e:
+            refused.append(f"{lesson}, {name}: {e}")
+        else:
             text = rewrite(text, lesson, name, numbers)
-            print(f"{name}: mean {numbers['mean']}, sd {numbers['sd']}, floor {numbers['floor']}")
+            print(f"{lesson}, {name}: mean {numbers['mean']}, sd {numbers['sd']}, floor {numbers['floor']}")
     expected.EXPECTED.write_text(text, "utf-8")
+    return refused
 
 
-def _of_stage(name: str, recorded: dict[int, dict[str, float]]) -> dict[int, float]:
-    missing = [seed for seed, stages in recorded.items() if name not in stages]
+def _of_stage(name: str, values: dict[int, dict[str, float]]) -> dict[int, float]:
+    missing = [seed for seed, stages in values.items() if name not in stages]
     if missing:
-        raise ValueError(f"the notebook does not record {name!r} (seed {missing[0]})")
-    return {seed: stages[name] for seed, stages in recorded.items()}
+        raise ValueError(f"the notebook does not record it (seed {missing[0]})")
+    return {seed: stages[name] for seed, stages in values.items()}
 
 
 if __name__ == "__main__":

@@ -42,6 +42,7 @@ __all__ = [
     "kernel_environment",
     "main",
     "parser",
+    "recorded",
     "run_all",
     "tasks_for",
     "verdict",
@@ -49,6 +50,7 @@ __all__ = [
 
 NOTEBOOKS = expected.ROOT / "nbs"
 OUT = expected.ROOT / ".runs" / "latest"
+CELL_FAILED = "a cell failed: it is printed below"
 CELL_TIMEOUT = {"sample": 600, "full": 7200}  # seconds
 
 
@@ -109,7 +111,7 @@ def kernel_environment(out: Path, threads: int) -> dict[str, str]:
 def execute(task: Task) -> Outcome:
     """Run one notebook. For a fresh process: it changes the environment and reads its children."""
     os.environ.update(kernel_environment(task.out, task.threads))
-    for stale in _record_files(task):
+    for stale in _record_files(task.out, task.name, task.size):
         stale.unlink()
     if task.bar is None:
         print(f"{task.name}: started", flush=True)
@@ -122,7 +124,7 @@ def execute(task: Task) -> Outcome:
     except Exception as e:  # a dead kernel, a cell over its time, a notebook that is no JSON
         error = "\n".join([_last_cell(task), "-" * 80, *traceback.format_exception_only(e)])
     seconds = time.perf_counter() - start
-    return Outcome(task.name, seconds, _children_memory_gb(), error, _recorded(task))
+    return Outcome(task.name, seconds, _children_memory_gb(), error, recorded(task.out, task.name, task.size))
 
 
 def _execute_atomically(task: Task) -> None:
@@ -163,13 +165,13 @@ def _children_memory_gb() -> float:
     return peak * (1 if sys.platform == "darwin" else 1024) / 2**30
 
 
-def _record_files(task: Task) -> list[Path]:
-    return sorted((task.out / "results").glob(f"{task.name}.{task.size}.*.json"))
+def _record_files(out: Path, name: str, size: str) -> list[Path]:
+    return sorted((out / "results").glob(f"{name}.{size}.*.json"))
 
 
-def _recorded(task: Task) -> dict[str, float]:
-    """Stage to value, as `course_utils.results` wrote them."""
-    records = [json.loads(path.read_text("utf-8")) for path in _record_files(task)]
+def recorded(out: Path, name: str, size: str) -> dict[str, float]:
+    """Stage to value, as `course_utils.results` wrote them in a run of the notebook `name` into `out`."""
+    records = [json.loads(path.read_text("utf-8")) for path in _record_files(out, name, size)]
     return {stage["name"]: stage["value"] for record in records for stage in record["stages"]}
 
 
@@ -250,7 +252,7 @@ def verdict(outcome: Outcome, size: str, bounds: dict[str, Any], originals: dict
     `bounds` and `originals` are all of tests/expected.toml and of nbs/original.toml.
     """
     if outcome.error:
-        return ["a cell failed: it is printed below"]
+        return [CELL_FAILED]
     stages = bounds.get(outcome.name, {}).get("stages", {})
     return expected.problems(outcome.recorded, stages, originals.get(outcome.name, {}), size)
 

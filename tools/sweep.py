@@ -22,7 +22,7 @@ from distributed import Client, Nanny, Scheduler, SpecCluster, as_completed
 
 from tools import expected, run
 
-__all__ = ["cluster", "main", "perform", "sweep"]
+__all__ = ["add_arguments", "cluster", "main", "perform", "sweep", "sweep_as_told"]
 
 OUT = expected.ROOT / ".runs" / "sweep"
 ONE_EACH = {"distributed.scheduler.worker-saturation": 1.0}  # no second run waits for a busy worker
@@ -55,7 +55,10 @@ def cluster(scheduler: str | None = None, workers: int = 2) -> Iterator[Client]:
 def sweep(
     client: Client, names: Sequence[str], seeds: Sequence[int], out: Path, options: Sequence[str] = ()
 ) -> dict[tuple[str, int], str]:
-    """Run each notebook with each seed, write what comes back below out/SEED; (name, seed) -> what is wrong, or ""."""
+    """Run each notebook with each seed, write what comes back below out/SEED; (name, seed) -> what is wrong, or "".
+
+    A value below its floor is not wrong here: floors are measured in this way, too.
+    """
     keys = {f"{name} seed {seed}": (name, seed) for seed in seeds for name in names}
     futures = [client.submit(perform, *pair, options, key=key, pure=False) for key, pair in keys.items()]
     problems = {}
@@ -65,8 +68,8 @@ def sweep(
             problems[name, seed] = repr(future.exception())
         else:
             _write(files, out / str(seed))
-            found = any(file.startswith(f"results/{name}.") for file in files)
-            problems[name, seed] = "" if found else files[f"{name}.txt"].decode(errors="replace")
+            found, text = (out / str(seed) / "results").glob(f"{name}.*.json"), files[f"{name}.txt"].decode()
+            problems[name, seed] = "" if any(found) and run.CELL_FAILED not in text else text
         print(f"{future.key}: {'failed' if problems[name, seed] else 'finished'}", flush=True)
     return problems
 
@@ -77,20 +80,33 @@ def _write(files: dict[str, bytes], folder: Path) -> None:
         (folder / file).write_bytes(content)
 
 
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The arguments of `sweep_as_told`."""
+    parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3, 4, 5])
+    parser.add_argument("--scheduler", metavar="ADDRESS", help="of a cluster that is there already")
+    parser.add_argument("--workers", type=int, default=min(2, run.cores()), help="on this machine, without a GPU")
+    parser.add_argument("--notebooks", type=Path, default=run.NOTEBOOKS, metavar="DIR", help="default: nbs")
+
+
+def sweep_as_told(
+    args: argparse.Namespace, names: Sequence[str], out: Path, options: Sequence[str] = ()
+) -> dict[tuple[str, int], str]:
+    """A `sweep` on the cluster, and with the seeds, that a command line asks for."""
+    threads = [] if args.scheduler or torch.cuda.is_available() else ["--threads", str(run.cores() // args.workers)]
+    options = ["--notebooks", str(args.notebooks.resolve()), *threads, *options]
+    with cluster(args.scheduler, args.workers) as client:
+        return sweep(client, names, args.seeds, out.resolve(), options)
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run, and print what failed; the exit code."""
     parser = argparse.ArgumentParser("python -m tools.sweep", description="Lessons x seeds, on several machines.")
     parser.add_argument("--only", nargs="+", metavar="NAME", help="these notebooks, not all")
-    parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3, 4, 5])
     parser.add_argument("--size", choices=sorted(run.CELL_TIMEOUT), default="sample", help="which data")
-    parser.add_argument("--scheduler", metavar="ADDRESS", help="of a cluster that is there already")
-    parser.add_argument("--workers", type=int, default=min(2, run.cores()), help="on this machine, without a GPU")
     parser.add_argument("--out", type=Path, default=OUT, metavar="DIR", help="default: .runs/sweep")
+    add_arguments(parser)
     args = parser.parse_args(argv)
-    names = args.only or list(run.find(run.NOTEBOOKS))
-    threads = [] if args.scheduler or torch.cuda.is_available() else ["--threads", str(run.cores() // args.workers)]
-    with cluster(args.scheduler, args.workers) as client:
-        problems = sweep(client, names, args.seeds, args.out.resolve(), ["--size", args.size, *threads])
+    problems = sweep_as_told(args, args.only or list(run.find(args.notebooks)), args.out, ["--size", args.size])
     for (name, seed), problem in problems.items():
         if problem:
             print(f"\n{name}, seed {seed}:\n{problem}")
