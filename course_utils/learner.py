@@ -110,17 +110,6 @@ def fit(model: nn.Module, data: Any, n_epochs: int, opt: optim.Optimizer, crit: 
     return values
 
 
-class _SaveCycles(Callback):
-    """Saves the weights after the last epoch of each cycle."""
-
-    def __init__(self, learn: "Learner", name: str, lengths: Sequence[int]) -> None:
-        self.learn, self.name, self.ends = learn, name, np.cumsum(lengths).tolist()
-
-    def on_epoch_end(self, metrics: list[float]) -> None:
-        if (epoch := len(self.learn.sched.val_losses)) in self.ends:
-            self.learn.save_cycle(self.name, self.ends.index(epoch))
-
-
 def _per_group(values: Any, n: int, what: str) -> list[float]:
     """One number or n of them to a list of n; refuses other lengths, negatives and NaN."""
     array = np.atleast_1d(np.asarray(values, dtype=float))
@@ -230,15 +219,16 @@ class Learner:
         length = 1 if cycle_len is None else cycle_len
         if min(n_cycle, length, cycle_mult) < 1:
             raise ValueError("n_cycle, cycle_len and cycle_mult are whole numbers of 1 or more")
-        lengths = [length * cycle_mult**k for k in range(n_cycle)]
-        nb = len(self.batches.trn_dl) * length
+        epochs = [length * cycle_mult**k for k in range(n_cycle)]
+        lengths = [len(self.batches.trn_dl) * n for n in epochs]  # of the cycles, in iterations
+        nb = lengths[0]
         plan = sch.constant if cycle_len is None else sch.sgdr(nb, cycle_mult)
         if clr := use_clr or use_clr_beta:
             plan = (sch.circular if use_clr else sch.circular_beta)(nb, *clr[:2], clr[2:] or None)
-        saving = [_SaveCycles(self, cycle_save_name, lengths)] if cycle_save_name else []
-        self.sched = Sched(self._optimizer(lrs, wds), plan)
-        callbacks, metrics = [self.sched, *callbacks, *saving], self.metrics if metrics is None else metrics
-        return fit(self.model, self.batches, sum(lengths), self.sched.opt, self.crit, metrics, callbacks, self.reg_fn)
+        save = (lambda _, k: self.save_cycle(cycle_save_name, k)) if cycle_save_name else None
+        self.sched = Sched(self._optimizer(lrs, wds), plan, save, lengths)
+        callbacks, metrics = [self.sched, *callbacks], self.metrics if metrics is None else metrics
+        return fit(self.model, self.batches, sum(epochs), self.sched.opt, self.crit, metrics, callbacks, self.reg_fn)
 
     def lr_find(self, start_lr: Floats = 1e-5, end_lr: float = 10, wds: Floats | None = None,
                 num_it: int = 100) -> None:  # fmt: skip

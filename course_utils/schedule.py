@@ -1,7 +1,8 @@
 """Learning rates as functions of the iteration (`nb` to the first cycle), and the record of a training run."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from itertools import accumulate, count
 from typing import Any
 
 import matplotlib.pyplot as plt
@@ -71,8 +72,17 @@ class Callback:
 class Sched(Callback):
     """Sets the rates before each batch; remembers them (`lrs`) and the losses for the plots."""
 
-    def __init__(self, opt: torch.optim.Optimizer, schedule: Schedule = constant) -> None:
+    def __init__(
+        self,
+        opt: torch.optim.Optimizer,
+        schedule: Schedule = constant,
+        on_cycle_end: Callable[["Sched", int], Any] | None = None,
+        lengths: Iterable[int] = (),
+    ) -> None:
+        """on_cycle_end(self, k) is called after the k-th cycle (0, 1, …); `lengths`: iterations of each of them."""
         self.opt, self.schedule, self.base = opt, schedule, [g["lr"] for g in opt.param_groups]
+        self.on_cycle_end, self.ends = on_cycle_end, enumerate(accumulate(lengths))
+        self.cycle, self.end = next(self.ends, (0, None))
         self.lrs, self.val_losses = [], []
         self.raw: list[Tensor] = []  # stay on the device: reading them one by one would stall a GPU
 
@@ -86,6 +96,10 @@ class Sched(Callback):
 
     def on_batch_end(self, loss: Tensor) -> bool | None:
         self.raw.append(loss)
+        if len(self.raw) == self.end:
+            if self.on_cycle_end:
+                self.on_cycle_end(self, self.cycle)
+            self.cycle, self.end = next(self.ends, (self.cycle, None))
 
     def on_epoch_end(self, metrics: list[float]) -> bool | None:
         self.val_losses.append(metrics[0])
@@ -117,22 +131,13 @@ class Sched(Callback):
 
 
 class CosAnneal(Sched):
-    """`sgdr` as a callback for the low-level `fit`: calls on_cycle_end(self, k) after the k-th cycle (0, 1, …)."""
+    """`sgdr` as a callback for the low-level `fit`."""
 
-    def __init__(self, layer_opt: Any, nb: int, on_cycle_end: Callable[[Any, int], Any] | None = None,
+    def __init__(self, layer_opt: Any, nb: int, on_cycle_end: Callable[[Sched, int], Any] | None = None,
                  cycle_mult: int = 1) -> None:  # fmt: skip
         """`layer_opt`: a `LayerOptimizer`; `nb`: iterations of the first cycle."""
-        super().__init__(layer_opt.opt, sgdr(nb, cycle_mult))
-        self.on_cycle_end, self.mult, self.length, self.left, self.cycle = on_cycle_end, cycle_mult, nb, nb, 0
-
-    def on_batch_end(self, loss: Tensor) -> None:
-        super().on_batch_end(loss)
-        self.left -= 1
-        if not self.left:
-            if self.on_cycle_end:
-                self.on_cycle_end(self, self.cycle)
-            self.length *= self.mult
-            self.left, self.cycle = self.length, self.cycle + 1
+        lengths = (nb * cycle_mult**k for k in count())
+        super().__init__(layer_opt.opt, sgdr(nb, cycle_mult), on_cycle_end, lengths)
 
 
 class LRFinder(Sched):

@@ -1,8 +1,8 @@
 """Tables: dates taken apart, categories numbered, gaps filled, and a network of embeddings and numbers."""
 
 import re
-from collections.abc import Mapping, Sequence
-from itertools import pairwise
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice, pairwise
 from pathlib import Path
 from typing import Any, Self
 
@@ -153,6 +153,15 @@ class ColumnarDataset(ArrayDataset):
         return super().batch(idx.to(self.arrays[0].device))
 
 
+class ColumnarLoader(BatchLoader):
+    """Puts the table in order once an epoch: a batch is then a slice of it, faster than picking its rows."""
+
+    def __iter__(self) -> Iterator[tuple[Tensor, ...]]:
+        rows = self.rows().to(self.dataset.arrays[0].device)
+        batches = zip(*[a[rows].split(self.bs) for a in self.dataset.arrays], strict=True)
+        return (tuple(map(to_device, batch)) for batch in islice(batches, len(self)))
+
+
 class ColumnarModelData:
     """A table as loaders: trn_dl (shuffled), val_dl and test_dl (or None), these two with batches of 2 * bs rows."""
 
@@ -163,8 +172,8 @@ class ColumnarModelData:
         val, trn = zip(*split_by_idx(val_idxs, *arrays), strict=True)
         self.path, self.bs, self.trn_ds, self.val_ds = Path(path), bs, ColumnarDataset(*trn), ColumnarDataset(*val)
         self.test_ds = test and ColumnarDataset(*test, np.zeros(len(test[0])))
-        self.trn_dl, self.val_dl = BatchLoader(self.trn_ds, bs, shuffle=True), BatchLoader(self.val_ds, 2 * bs)
-        self.test_dl = test and BatchLoader(self.test_ds, 2 * bs)
+        self.trn_dl, self.val_dl = ColumnarLoader(self.trn_ds, bs, shuffle=True), ColumnarLoader(self.val_ds, 2 * bs)
+        self.test_dl = test and ColumnarLoader(self.test_ds, 2 * bs)
         self.trn_y, self.val_y = self.trn_ds.y, self.val_ds.y
 
     @classmethod
