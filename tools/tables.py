@@ -38,8 +38,8 @@ SPEED = """\
 `make bench` measures it anew: each contender in processes of its own, in turn, medians of the rounds. "Bare PyTorch" is
 the plain loop over the same batches, for pictures torchvision's own loading."""
 SHORT = """\
-Where it falls short: a first epoch of CIFAR-10 on a GPU decodes 30,000 files on the host, once; the later ones find them
-in its memory."""
+Where it falls short: a first epoch of CIFAR-10 on a GPU decodes 30,000 files on the host, once; the later ones find
+them in its memory."""
 
 
 def runs_of(lesson: str) -> dict[str, dict[str, Any]]:
