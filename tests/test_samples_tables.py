@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from course_utils.data.registry import DataError
-from course_utils.data.samples import movielens, package, rossmann
+from course_utils.data.samples import member, movielens, rossmann
 from course_utils.tabular import add_datepart, exp_rmspe, join_df
 
 TABLES = ["train", "test", "store", "store_states", "state_names", "googletrend", "weather"]
@@ -190,7 +190,7 @@ def test_columns_and_types_are_those_of_the_real_tables(shops, real_data, tmp_pa
 @pytest.fixture(scope="module")
 def films(tmp_path_factory):
     try:
-        package(movielens.WHEEL)
+        member(movielens.WHEEL, f"{movielens.FOLDER}.item")
     except DataError as e:
         pytest.skip(str(e))
     target = tmp_path_factory.mktemp("movielens")

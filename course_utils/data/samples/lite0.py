@@ -40,8 +40,7 @@ def efficientnet_lite0() -> EfficientNet:
     """
     block = partial(MBConv, se_layer=lambda *args, **kwargs: nn.Identity())
     stages = [MBConvConfig(*stage, width_mult=1, depth_mult=1, block=block) for stage in STAGES]
-    norm = partial(nn.BatchNorm2d, eps=1e-3)
-    model = EfficientNet(stages, dropout=0.2, stochastic_depth_prob=0, norm_layer=norm)
+    model = EfficientNet(stages, dropout=0.2, stochastic_depth_prob=0, norm_layer=partial(nn.BatchNorm2d, eps=1e-3))
     for layers in [m for m in model.modules() if isinstance(m, Conv2dNormActivation)]:
         if layers[0].stride == (2, 2):
             layers[0].__class__, layers[0].padding = SameConv, (0, 0)
