@@ -59,7 +59,6 @@ def build(target: Path) -> None:
     for d in range(10):
         rows = rng.permutation(np.flatnonzero(labels == d))
         for split, part in zip(COUNTS, np.split(rows, np.cumsum([*COUNTS.values()]))[:-1], strict=True):
-            folder = target / split / str(d)
-            folder.mkdir(parents=True)
+            (folder := target / split / str(d)).mkdir(parents=True)
             for i, row in enumerate(part):
                 Image.fromarray(coloured(images[row], rng)).save(folder / f"{i:03}.png")

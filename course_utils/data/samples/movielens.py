@@ -30,6 +30,5 @@ def build(target: Path) -> None:
 
 
 def _read(kind: str, names: list[str]) -> pd.DataFrame:
-    """A table of the package under these names: columns parted by tabs, nothing quoted, no gaps."""
-    text = member(WHEEL, f"{FOLDER}.{kind}")
-    return pd.read_csv(text, sep="\t", header=0, names=names, quoting=3, keep_default_na=False)
+    """A table of the package under these names: columns parted by tabs, no gaps."""
+    return pd.read_csv(member(WHEEL, f"{FOLDER}.{kind}"), sep="\t", header=0, names=names, keep_default_na=False)

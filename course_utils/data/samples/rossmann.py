@@ -15,7 +15,7 @@ __all__ = ["VERSION", "build"]
 
 VERSION: int = 2
 SIGMA = 0.1
-DAYS, TEST_START = pd.date_range("2013-01-01", "2015-09-17"), "2015-08-01"
+DAYS = pd.date_range("2013-01-01", "2015-09-17")
 TYPES = {"a": 43, "b": 3, "c": 10, "d": 24}  # how many shops; those of type b open on Sundays and holidays
 
 # Name, code, latitude, longitude, shops, first day of the summer holidays. As in the competition Bremen has no shops
@@ -68,8 +68,7 @@ def build(target: Path) -> None:
     usual = (days.StateHoliday == "0") & (days.DayOfWeek < 7) | (days.StoreType == "b")
     days["Open"] = (usual & ~refit).astype(int)
     days["Expected"] = _expected(days)
-    sales = days.Open * days.Expected * np.exp(SIGMA * rng.normal(size=len(days)))
-    days["Sales"] = sales.round().astype(int)
+    days["Sales"] = (days.Open * days.Expected * np.exp(SIGMA * rng.normal(size=len(days)))).round().astype(int)
     days["Customers"] = (days.Sales / days.basket * np.exp(0.05 * rng.normal(size=len(days)))).round().astype(int)
     tables = _sales_tables(rng, days) | {"weather": weather, "googletrend": trend.loc[:, "file":"trend"]}
     tables |= {"store": shops.loc[:, "Store":"PromoInterval"], "store_states": shops[["Store", "State"]]}
@@ -86,10 +85,10 @@ def _sales_tables(rng: np.random.Generator, days: DataFrame) -> dict[str, DataFr
     """train, test and expected_sales, out of a row for each shop and day."""
     columns = ["Store", "DayOfWeek", "Date", "Sales", "Customers", "Open", "Promo", "StateHoliday", "SchoolHoliday"]
     shops = rng.permutation(days.Store.unique())
-    rebuilt = days.Store.isin(shops[:6]) & days.Date.between("2014-07-01", "2014-12-31")
-    train = days.loc[(days.Date < TEST_START) & ~rebuilt, columns]
-    test = days.loc[(days.Date >= TEST_START) & days.Store.isin(shops[-62:]), columns]
-    test = test.drop(columns=["Sales", "Customers"])
+    rebuilt = days.Store.isin(shops[:6]) & days.Date.between("2014-07-01", "2014-12-31")  # closed half a year, as there
+    late = days.Date >= "2015-08-01"
+    train = days.loc[~late & ~rebuilt, columns]
+    test = days.loc[late & days.Store.isin(shops[-62:]), columns].drop(columns=["Sales", "Customers"])
     test.insert(0, "Id", range(1, len(test) + 1))
     test["Open"] = test.Open.where(rng.random(len(test)) > 0.002)  # a few gaps, as there
     expected = days.loc[(days.Open == 1) & ~rebuilt, ["Store", "Date", "Expected"]].round({"Expected": 1})
