@@ -178,22 +178,23 @@ def noise(rng: Rng, size: Size, *cell: float) -> Field:
 def render(limbs: list[Limb], rough: Field, light: Field) -> tuple[Field, Field, np.ndarray]:
     """At each pixel the depth of what is nearest (-inf: nothing), its light (-1 to 1), its paint."""
     depth, shade, paints = np.full_like(rough, -np.inf), 0 * rough, np.zeros(rough.shape, np.uint8)
-    cones = [(p, ends) for p, balls in limbs for ends in (*pairwise(balls), *zip(balls, balls, strict=True))]
-    for paint, ends in cones:  # round two balls, or twice the same
-        ends, sun = np.float32(ends), np.float32(light)
-        reach, (start, way) = 1.2 * ends[:, 3].max() + 1, (ends[0], ends[1] - ends[0])
+    light_x, light_y, light_z = np.float32(light)
+    cones = [(p, np.float32(ends)) for p, b in limbs for ends in (*pairwise(b), *zip(b, b, strict=True))]
+    for paint, ends in cones:  # round two balls, or a single one
+        (x0, y0, z0, r0), (dx, dy, dz, dr) = ends[0], ends[1] - ends[0]
+        reach = 1.2 * ends[:, 3].max() + 1
         low, high = ends.min(0)[:2] - reach, ends.max(0)[:2] + reach
         (left, top), (right, bottom) = np.clip((low, high), 0, rough.shape[::-1]).astype(int)
         box = np.s_[top:bottom, left:right]
-        y, x = (np.float32(axis) - at for axis, at in zip(np.ogrid[box], start[[1, 0]], strict=True))
-        along = ((x * way[0] + y * way[1]) / (way[0] ** 2 + way[1] ** 2 + np.float32(1e-6))).clip(0, 1)
-        radius = np.maximum(start[3] + along * way[3], 0.7) * rough[box]  # keeps thin hairs whole
-        x, y = x - along * way[0], y - along * way[1]
+        y, x = (np.float32(axis) - start for axis, start in zip(np.ogrid[box], (y0, x0), strict=True))
+        along = ((x * dx + y * dy) / (dx**2 + dy**2 + np.float32(1e-6))).clip(0, 1)
+        radius = np.maximum(r0 + along * dr, 0.7) * rough[box]  # keeps thin hairs whole
+        x, y = x - along * dx, y - along * dy
         rise = np.sqrt(np.maximum(radius**2 - x**2 - y**2, 0))
-        near = np.where(rise > 0, start[2] + along * way[2] + rise, -np.inf)
-        won = near > depth[box]
-        depth[box][won], paints[box][won] = near[won], paint
-        shade[box][won] = ((x * sun[0] + y * sun[1] + rise * sun[2]) / radius)[won]
+        z = np.where(rise > 0, z0 + along * dz + rise, -np.inf)
+        won = z > depth[box]
+        depth[box][won], paints[box][won] = z[won], paint
+        shade[box][won] = ((x * light_x + y * light_y + rise * light_z) / radius)[won]
     return depth, shade, paints
 
 

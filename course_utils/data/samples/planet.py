@@ -91,10 +91,9 @@ def draw(tags: list[str], rng: Rng) -> Image.Image:
 def build(target: Path) -> None:
     """Write train-jpg/train_N.jpg, test-jpg/test_N.jpg and train_v2.csv (image_name, tags)."""
     rows = []
-    for split, count in COUNTS.items():
-        (folder := target / f"{split}-jpg").mkdir()
-        for i in range(count):
-            rng = np.random.default_rng([split == "test", i])
-            rows.append((f"{split}_{i}", " ".join(tags := labels(rng))))
-            draw(tags, rng).save(folder / f"{split}_{i}.jpg", quality=90)
+    for split, i in [(split, i) for split, count in COUNTS.items() for i in range(count)]:
+        rng = np.random.default_rng([split == "test", i])
+        rows.append((f"{split}_{i}", " ".join(tags := labels(rng))))
+        (target / f"{split}-jpg").mkdir(exist_ok=True)
+        draw(tags, rng).save(target / f"{split}-jpg" / f"{split}_{i}.jpg", quality=90)
     pd.DataFrame(rows[: COUNTS["train"]]).to_csv(target / "train_v2.csv", index=False, header=["image_name", "tags"])
