@@ -4,7 +4,7 @@ SIZE ?= sample
 PY := .venv/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run full test lab data results floors sweep site bench doctor lock clean
+.PHONY: help setup run full test lab data results floors sweep site bench doctor lock oldest clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' Makefile
@@ -48,5 +48,9 @@ doctor: ## check this machine
 lock: ## pin the dependencies of pyproject.toml anew (needs uv)
 	uv pip compile pyproject.toml --all-extras --universal --fork-strategy fewest --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --allow-unsafe --no-header -q -o requirements.lock
 
+oldest: setup ## run the unit tests on the oldest versions that pyproject.toml admits (needs uv)
+	uv venv -q --clear .oldest && uv pip install -q -p .oldest --resolution lowest-direct -r pyproject.toml --all-extras
+	.oldest/bin/python -m pytest -m "not notebook and not browser" $(ARGS)
+
 clean: ## remove whatever set-up and runs have made; full data sets stay
-	rm -rf .venv .runs data/packages data/sample .pytest_cache .ruff_cache .hypothesis *.egg-info
+	rm -rf .venv .oldest .runs data/packages data/sample .pytest_cache .ruff_cache .hypothesis *.egg-info
