@@ -143,13 +143,16 @@ def test_a_lesson_looks_as_committed(name, lab, page, wrong, folder):
 def test_lesson1_runs_from_the_menu(lab, page, wrong, folder):
     """Run All Cells: no error, the tables and figures are there, and nothing of a widget is saved."""
     load(page, f"{lab}/lab/tree/again.ipynb?reset")
+    page.get_by_text("Python 3 (ipykernel) | Idle").wait_for(timeout=60_000)
     page.get_by_text("Edit", exact=True).first.click()
     page.get_by_text("Clear Outputs of All Cells").click()
+    page.wait_for_function("!document.querySelector('.jp-OutputArea-output')")
     page.get_by_text("Run", exact=True).first.click()
     page.get_by_text("Run All Cells", exact=True).click()
     seen = watch(page, folder / "again.ipynb")
     assert max(seen) >= 7, "the table of the longest training never showed seven rows"
     assert len(seen) > 2, "no table was seen to grow"
+    assert held(folder / "again.ipynb") == held(run.NOTEBOOKS / "lesson1-dogscats.ipynb")
     check(page, folder / "again.ipynb")
     photograph(page, "lesson1-dogscats-again")
     assert wrong == []
