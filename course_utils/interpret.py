@@ -46,11 +46,11 @@ class ImageModelResults:
 
     def plot_most_correct(self, y: int) -> None:
         """Right answers for class y that the model is surest of."""
-        self.plot_val_with_title(self.most_by_correct(y, True), "Most correct", y)
+        self.plot_val_with_title(self.most_by_correct(y, True), f"Most correct of class {y}", y)
 
     def plot_most_incorrect(self, y: int) -> None:
         """Pictures of class y that the model is surest are something else."""
-        self.plot_val_with_title(self.most_by_correct(y, False), "Most incorrect", y)
+        self.plot_val_with_title(self.most_by_correct(y, False), f"Most incorrect of class {y}", y)
 
     def plot_most_uncertain(self, y: int = 1) -> None:
         """Pictures the model cannot decide about, with the probability of class y."""

@@ -84,8 +84,12 @@ def predict_with_targs(model: nn.Module, dl: Iterable) -> tuple[np.ndarray, np.n
 
 def fit(model: nn.Module, data: Any, n_epochs: int, opt: optim.Optimizer, crit: Callable, metrics: Fns = (),
         callbacks: Sequence[Callback] = (), reg_fn: Callable | None = None) -> list[float]:  # fmt: skip
-    """Train on data.trn_dl; the last [validation loss, metrics…]. `reg_fn(out, extra, loss)`: its loss to minimise."""
-    table = EpochTable(["trn_loss", "val_loss", *(m.__name__ for m in metrics)], n_epochs)
+    """Train on data.trn_dl; the last [validation loss, metrics…]: none where data.val_dl is None.
+
+    `reg_fn(out, extra, loss)`: the loss to minimise in place of the one that is printed.
+    """
+    names = ["trn_loss"] if data.val_dl is None else ["trn_loss", "val_loss", *(m.__name__ for m in metrics)]
+    table = EpochTable(names, n_epochs)
     losses, values, stops = [], [], []
     try:
         for _ in range(n_epochs):
@@ -101,7 +105,7 @@ def fit(model: nn.Module, data: Any, n_epochs: int, opt: optim.Optimizer, crit: 
                 losses.append(loss.detach().float())  # on the device: reading it would stall a GPU
                 if any(stops := [cb.on_batch_end(losses[-1]) for cb in callbacks]):
                     break
-            values = validate(model, data.val_dl, crit, metrics)
+            values = [] if data.val_dl is None else validate(model, data.val_dl, crit, metrics)
             table.write([sch.smooth(torch.stack(losses).cpu().numpy())[-1], *values])
             if any(stops + [cb.on_epoch_end(values) for cb in callbacks]):
                 break
@@ -239,12 +243,12 @@ class Learner:
         opt, top = self._optimizer(start_lr, wds), float(np.max(start_lr))
         if not 0 < top < end_lr:
             raise ValueError(f"lr_find needs 0 < start_lr < end_lr, not {top:g} and {end_lr:g}")
-        data = SimpleNamespace(trn_dl=copy(self.batches.trn_dl), val_dl=self.batches.val_dl)
+        data = SimpleNamespace(trn_dl=copy(self.batches.trn_dl), val_dl=None)
         data.trn_dl.passes = max(data.trn_dl.passes, num_it * data.trn_dl.bs / len(data.trn_dl.dataset))
         self.sched = LRFinder(opt, sch.exponential(len(data.trn_dl), end_lr / top))
         before = {k: v.clone() for k, v in self.model.state_dict().items()}
         try:
-            fit(self.model, data, 1, opt, self.crit, self.metrics, [self.sched], self.reg_fn)
+            fit(self.model, data, 1, opt, self.crit, (), [self.sched], self.reg_fn)
         finally:
             self.model.load_state_dict(before)
 
@@ -297,9 +301,9 @@ class Learner:
         return np.stack([preds] * -(-n_aug // 4) + more), targs
 
     def summary(self, depth: int = 2) -> torchinfo.ModelStatistics:
-        """Layers down to `depth`: input and output shape, number of parameters, and whether they are trained."""
+        """Layers down to `depth`: output shape, number of parameters, and whether they are trained."""
         *xs, _ = next(iter(self.data.val_dl))
-        columns = ("input_size", "output_size", "num_params", "trainable")
+        columns = ("output_size", "num_params", "trainable")
         inputs = [x[:1] for x in xs]
         return torchinfo.summary(
             self.module, input_data=inputs, col_names=columns, col_width=18, depth=depth, verbose=0

@@ -1,5 +1,6 @@
 """Results of a lesson, written by the run that makes them. Used in every lesson."""
 
+import html
 import json
 import math
 import os
@@ -18,6 +19,7 @@ from typing import Any
 
 import pandas as pd
 import torch
+from pandas.io.formats.style import Styler
 
 from .core import DEVICE, ROOT, atomic, set_seed
 from .data import fingerprint
@@ -50,13 +52,29 @@ def record(name: str, value: float) -> None:
     _write()
 
 
-def results_table() -> pd.DataFrame:
-    """One row a stage recorded: stage, this run, the video, why they can differ."""
+def results_table() -> Styler:
+    """One row a stage recorded: stage, this run, the video (or notebook of 2017), why they can differ."""
     original = tomllib.loads((ROOT / "nbs" / "original.toml").read_text("utf-8"))
-    videos = original.get(_run.get("lesson", ""), {})
-    rows = [{"video": math.nan, "why": ""} | s | videos.get(s["name"], {}) for s in _run.get("stages", [])]
-    names = {"name": "stage", "value": "this run", "video": "the video", "why": "why they can differ"}
-    return pd.DataFrame(rows, columns=[*names]).rename(columns=names)
+    lesson = _run.get("lesson", "")
+    rows = [
+        {"video": None, "why": ""} | s | original.get(lesson, {}).get(s["name"], {}) for s in _run.get("stages", [])
+    ]
+    source = "in 2017" if "2017/" in lesson else "the video"
+    names = {"name": "stage", "value": "this run", "video": source, "why": "why they can differ"}
+    table = pd.DataFrame(rows, columns=[*names]).rename(columns=names).astype({"this run": float, source: float})
+    looks = {"this run": _number, source: _number, "stage": _to_the_left, "why they can differ": _to_the_left}
+    return table.style.hide(axis="index").format(looks)
+
+
+def _number(value: float) -> str:
+    if math.isnan(value) or value == int(value):
+        return "" if math.isnan(value) else f"{value:,.0f}"
+    return f"{value:.0e}" if abs(value) < 1e-3 else f"{value:.4f}" if abs(value) < 100 else f"{value:,.1f}"
+
+
+def _to_the_left(text: str) -> str:
+    # inline: JupyterLab drops the style sheets of a notebook that comes from somebody else
+    return f'<div style="text-align: left">{html.escape(text)}</div>'
 
 
 def _write() -> None:

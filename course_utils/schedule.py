@@ -102,7 +102,7 @@ class Sched(Callback):
             self.cycle, self.end = next(self.ends, (self.cycle, None))
 
     def on_epoch_end(self, metrics: list[float]) -> bool | None:
-        self.val_losses.append(metrics[0])
+        self.val_losses += metrics[:1]
 
     @property
     def losses(self) -> np.ndarray:

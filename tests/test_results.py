@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 import subprocess
 from pathlib import Path
 
@@ -125,14 +126,26 @@ def test_table_sets_this_run_beside_the_video():
     begin("lesson1-dogscats")
     record("log loss by hand", 0.164252)
     record("a stage of our own", 1.0)
-    table = results_table()
+    table = results_table().data
     assert list(table["the video"][:1]) == [0.164252]
     assert math.isnan(table["the video"][1])
     assert list(table["why they can differ"])[1] == ""
 
 
+def test_table_shows_counts_small_and_large_numbers_and_names_as_they_are():
+    begin("2017/mnist")
+    values = [34426698, 0.9251234, 81.61849, 1303.7812, 8.9e-16, 0, -0.25, 1]
+    for i, value in enumerate(values):
+        record(f"a < b & {i}", value)
+    cells = re.findall(r"<td[^>]*>(.*?)</td>", results_table().to_html(), re.DOTALL)
+    assert cells[1::4] == ["34,426,698", "0.9251", "81.6185", "1,303.8", "9e-16", "0", "-0.2500", "1"]
+    assert cells[0] == '<div style="text-align: left">a &lt; b &amp; 0</div>'
+    assert set(cells[2::4]) == {""}
+    assert list(results_table().data) == ["stage", "this run", "in 2017", "why they can differ"]
+
+
 def test_table_is_empty_before_begin():
-    assert results_table().empty
+    assert results_table().data.empty
 
 
 @pytest.mark.parametrize(("changed", "suffix"), [(None, ""), ("nbs/a.ipynb", ""), ("code.py", "+changes")])
