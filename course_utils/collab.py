@@ -89,7 +89,7 @@ class EmbeddingNet(nn.Module):
 
 
 class CollabFilterDataset:
-    """Ratings, with `users`, `items` (names, sorted), `user2idx`, `item2idx` (name -> place); ValueError for gaps."""
+    """Ratings; `users`, `items` (names, sorted), `user2idx`, `item2idx` (name -> place). ValueError for gaps."""
 
     def __init__(self, path: str | Path, df: pd.DataFrame, user_name: str, item_name: str, rating: str) -> None:
         for name in (user_name, item_name, rating):
@@ -102,11 +102,6 @@ class CollabFilterDataset:
         self.user2idx, self.item2idx = ({name: i for i, name in enumerate(ids)} for ids in (self.users, self.items))
         self.n_users, self.n_items = len(self.users), len(self.items)
         self.min_score, self.max_score = float(self.y.min()), float(self.y.max())
-
-    @classmethod
-    def from_data_frame(cls, path: str | Path, df: pd.DataFrame, user_name: str, item_name: str, rating: str) -> Self:
-        """Three columns of a table, a row for each rating."""
-        return cls(path, df, user_name, item_name, rating)
 
     @classmethod
     def from_csv(cls, path: str | Path, csv: str, user_name: str, item_name: str, rating: str) -> Self:

@@ -84,10 +84,7 @@ def predict_with_targs(model: nn.Module, dl: Iterable) -> tuple[np.ndarray, np.n
 
 def fit(model: nn.Module, data: Any, n_epochs: int, opt: optim.Optimizer, crit: Callable, metrics: Fns = (),
         callbacks: Sequence[Callback] = (), reg_fn: Callable | None = None) -> list[float]:  # fmt: skip
-    """Train on data.trn_dl; the last [validation loss, metrics…]: none where data.val_dl is None.
-
-    `reg_fn(out, extra, loss)`: the loss to minimise in place of the one that is printed.
-    """
+    """Train on data.trn_dl; the last [validation loss, metrics…]. `reg_fn(out, extra, loss)`: its loss to minimise."""
     names = ["trn_loss"] if data.val_dl is None else ["trn_loss", "val_loss", *(m.__name__ for m in metrics)]
     table = EpochTable(names, n_epochs)
     losses, values, stops = [], [], []
@@ -303,11 +300,8 @@ class Learner:
     def summary(self, depth: int = 2) -> torchinfo.ModelStatistics:
         """Layers down to `depth`: output shape, number of parameters, and whether they are trained."""
         *xs, _ = next(iter(self.data.val_dl))
-        columns = ("output_size", "num_params", "trainable")
-        inputs = [x[:1] for x in xs]
-        return torchinfo.summary(
-            self.module, input_data=inputs, col_names=columns, col_width=18, depth=depth, verbose=0
-        )
+        x, columns = [x[:1] for x in xs], ("output_size", "num_params", "trainable")
+        return torchinfo.summary(self.module, input_data=x, col_names=columns, col_width=18, depth=depth, verbose=0)
 
 
 def _loader(data: Any, name: str) -> Iterable:

@@ -152,11 +152,10 @@ class BatchLoader:
         n = int(len(self.dataset) * self.passes)
         return n // self.bs + (n % self.bs > (1 if self.shuffle and n > self.bs else 0))
 
-    def rows(self) -> Tensor:
-        """Numbers of the rows of an epoch, in the order in which they come."""
+    def _rows(self) -> Tensor:  # of an epoch, in their order
         order = torch.randperm if self.shuffle else torch.arange
         rows = torch.cat([order(len(self.dataset)) for _ in range(math.ceil(self.passes))])
         return rows[: int(len(self.dataset) * self.passes)]
 
     def __iter__(self) -> Iterator[tuple[Tensor, ...]]:
-        return map(self.dataset.batch, self.rows().split(self.bs)[: len(self)])  # BatchNorm cannot train on one row
+        return map(self.dataset.batch, self._rows().split(self.bs)[: len(self)])  # BatchNorm cannot train on one row

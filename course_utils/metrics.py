@@ -10,6 +10,8 @@ from .core import T, to_np
 
 __all__ = ["accuracy", "accuracy_np", "accuracy_thresh", "f2", "log_loss", "opt_th"]
 
+Array = Tensor | np.ndarray
+
 
 def accuracy(preds: Tensor, targs: Tensor) -> Tensor:
     """Share of rows whose largest score is at the target: preds (n, c), targs (n,)."""
@@ -30,8 +32,7 @@ def accuracy_thresh(thresh: float) -> Callable[[Tensor, Tensor], Tensor]:
     return accuracy_thresh
 
 
-def f2(preds: Tensor | np.ndarray, targs: Tensor | np.ndarray, start: float = 0.17, end: float = 0.24,
-       step: float = 0.01) -> float:  # fmt: skip
+def f2(preds: Array, targs: Array, start: float = 0.17, end: float = 0.24, step: float = 0.01) -> float:
     """Best F2 score over the thresholds start, start + step, …, end: preds in 0..1 and targs 0/1, both (n, c).
 
     A row's F2 is 5 hits / (4 true labels + predicted labels), 0 without either; the score is the mean over the rows.
@@ -40,8 +41,7 @@ def f2(preds: Tensor | np.ndarray, targs: Tensor | np.ndarray, start: float = 0.
     return float(_f2_of(preds, targs, _thresholds(start, end, step)).max())
 
 
-def opt_th(preds: Tensor | np.ndarray, targs: Tensor | np.ndarray, start: float = 0.17, end: float = 0.24,
-           step: float = 0.01) -> float:  # fmt: skip
+def opt_th(preds: Array, targs: Array, start: float = 0.17, end: float = 0.24, step: float = 0.01) -> float:
     """The threshold that `f2` has chosen, the lowest of equal ones."""
     thresholds = _thresholds(start, end, step)
     return float(thresholds[_f2_of(preds, targs, thresholds).argmax()])
@@ -51,7 +51,7 @@ def _thresholds(start: float, end: float, step: float) -> np.ndarray:
     return start + step * np.arange(round((end - start) / step) + 1)  # with `end`, whatever the rounding
 
 
-def _f2_of(preds: Tensor | np.ndarray, targs: Tensor | np.ndarray, thresholds: np.ndarray) -> np.ndarray:
+def _f2_of(preds: Array, targs: Array, thresholds: np.ndarray) -> np.ndarray:
     """F2 at each threshold; on the device of `preds`, where scikit-learn would copy them for every threshold."""
     preds, targs = T(preds), T(targs).bool()
     if preds.shape != targs.shape or preds.ndim != 2:

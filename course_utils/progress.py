@@ -10,19 +10,15 @@ from IPython.display import display
 __all__ = ["EpochTable"]
 
 
-def _number(value: float) -> str:
-    return f"{value:.5f}" if abs(value) < 1e4 else f"{value:.1e}"  # a loss that blew up
-
-
 class EpochTable:
     """Rows of numbers: HTML redrawn in place in a notebook, three times a second at most, and text elsewhere."""
 
     def __init__(self, names: Sequence[str], n_epochs: int) -> None:
         self.table, self.n_epochs = pd.DataFrame(columns=[*names, "seconds"], dtype=float), n_epochs
         self.bar, self.drawn = "", 0.0
-        self.formats = dict.fromkeys(names, _number) | {"seconds": "{:.1f}".format}
-        in_notebook = getattr(get_ipython(), "kernel", None) is not None
-        self.handle = display(self, display_id=True) if in_notebook else None
+        self.formats: dict = dict.fromkeys(names, lambda v: f"{v:.5f}" if abs(v) < 1e4 else f"{v:.1e}")  # it blew up
+        self.formats["seconds"] = "{:.1f}".format
+        self.handle = display(self, display_id=True) if getattr(get_ipython(), "kernel", None) else None
 
     def track(self, batches: Iterable) -> Iterator:
         """Yield the batches of one epoch and move the bar."""

@@ -1,6 +1,5 @@
 """Results of a lesson, written by the run that makes them. Used in every lesson."""
 
-import html
 import json
 import math
 import os
@@ -54,27 +53,21 @@ def record(name: str, value: float) -> None:
 
 def results_table() -> Styler:
     """One row a stage recorded: stage, this run, the video (or notebook of 2017), why they can differ."""
-    original = tomllib.loads((ROOT / "nbs" / "original.toml").read_text("utf-8"))
-    lesson = _run.get("lesson", "")
-    rows = [
-        {"video": None, "why": ""} | s | original.get(lesson, {}).get(s["name"], {}) for s in _run.get("stages", [])
-    ]
+    lesson, nothing = _run.get("lesson", ""), {"video": None, "why": ""}
+    videos = tomllib.loads((ROOT / "nbs" / "original.toml").read_text("utf-8")).get(lesson, {})
+    rows = [nothing | stage | videos.get(stage["name"], {}) for stage in _run.get("stages", [])]
     source = "in 2017" if "2017/" in lesson else "the video"
     names = {"name": "stage", "value": "this run", "video": source, "why": "why they can differ"}
     table = pd.DataFrame(rows, columns=[*names]).rename(columns=names).astype({"this run": float, source: float})
-    looks = {"this run": _number, source: _number, "stage": _to_the_left, "why they can differ": _to_the_left}
-    return table.style.hide(axis="index").format(looks)
+    left = '<div style="text-align: left">{}</div>'  # not in a style sheet: JupyterLab drops those of other people
+    numbers = table.style.hide(axis="index").format(_number, subset=["this run", source])
+    return numbers.format(left, subset=["stage", "why they can differ"], escape="html")
 
 
 def _number(value: float) -> str:
     if math.isnan(value) or value == int(value):
         return "" if math.isnan(value) else f"{value:,.0f}"
     return f"{value:.0e}" if abs(value) < 1e-3 else f"{value:.4f}" if abs(value) < 100 else f"{value:,.1f}"
-
-
-def _to_the_left(text: str) -> str:
-    # inline: JupyterLab drops the style sheets of a notebook that comes from somebody else
-    return f'<div style="text-align: left">{html.escape(text)}</div>'
 
 
 def _write() -> None:

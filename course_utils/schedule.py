@@ -72,13 +72,8 @@ class Callback:
 class Sched(Callback):
     """Sets the rates before each batch; remembers them (`lrs`) and the losses for the plots."""
 
-    def __init__(
-        self,
-        opt: torch.optim.Optimizer,
-        schedule: Schedule = constant,
-        on_cycle_end: Callable[["Sched", int], Any] | None = None,
-        lengths: Iterable[int] = (),
-    ) -> None:
+    def __init__(self, opt: torch.optim.Optimizer, schedule: Schedule = constant, on_cycle_end: Callable | None = None,
+                 lengths: Iterable[int] = ()) -> None:  # fmt: skip
         """on_cycle_end(self, k) is called after the k-th cycle (0, 1, …); `lengths`: iterations of each of them."""
         self.opt, self.schedule, self.base = opt, schedule, [g["lr"] for g in opt.param_groups]
         self.on_cycle_end, self.ends = on_cycle_end, enumerate(accumulate(lengths))
@@ -133,7 +128,7 @@ class Sched(Callback):
 class CosAnneal(Sched):
     """`sgdr` as a callback for the low-level `fit`."""
 
-    def __init__(self, layer_opt: Any, nb: int, on_cycle_end: Callable[[Sched, int], Any] | None = None,
+    def __init__(self, layer_opt: Any, nb: int, on_cycle_end: Callable | None = None,
                  cycle_mult: int = 1) -> None:  # fmt: skip
         """`layer_opt`: a `LayerOptimizer`; `nb`: iterations of the first cycle."""
         lengths = (nb * cycle_mult**k for k in count())

@@ -148,16 +148,12 @@ class ColumnarDataset(ArrayDataset):
         if DEVICE.type != "cuda" or sum(a.nbytes for a in self.arrays) < torch.cuda.mem_get_info()[0] / 2:
             self.arrays = [to_device(a) for a in self.arrays]
 
-    def batch(self, idx: Tensor) -> tuple[Tensor, ...]:
-        """Rows `idx` of every array, on the device."""
-        return super().batch(idx.to(self.arrays[0].device))
-
 
 class ColumnarLoader(BatchLoader):
     """Puts the table in order once an epoch: a batch is then a slice of it, faster than picking its rows."""
 
     def __iter__(self) -> Iterator[tuple[Tensor, ...]]:
-        rows = self.rows().to(self.dataset.arrays[0].device)
+        rows = self._rows().to(self.dataset.arrays[0].device)
         batches = zip(*[a[rows].split(self.bs) for a in self.dataset.arrays], strict=True)
         return (tuple(map(to_device, batch)) for batch in islice(batches, len(self)))
 

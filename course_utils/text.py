@@ -263,7 +263,7 @@ class BucketLoader(BatchLoader):
     """Random batches of texts of like length, in random order: sorted within pools of 100 batches drawn at random."""
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
-        pools = self.rows().split(100 * self.bs)
+        pools = self._rows().split(100 * self.bs)
         rows = torch.cat([pool[self.dataset.lengths[pool].argsort(descending=True)] for pool in pools])
         batches = rows.split(self.bs)[: len(self)]  # a last batch of one text is left out, as in `BatchLoader`
         return (self.dataset.batch(batches[i]) for i in torch.randperm(len(batches)))

@@ -169,8 +169,7 @@ class ConvLearner(Learner):
 
     @property
     def batches(self) -> Any:
-        """Loaders of activations while precomputing, else `data`."""
-        # kept for as long as the body cannot change
+        """Loaders of activations while precomputing, kept for as long as the body cannot change; else `data`."""
         self.activations = (self.activations or self._precomputed()) if self.precompute else None
         return self.activations or self.data
 

@@ -20,7 +20,7 @@ RATINGS = pd.DataFrame(
 
 
 def dataset(path) -> CollabFilterDataset:
-    return CollabFilterDataset.from_data_frame(path, RATINGS, "userId", "movieId", "rating")
+    return CollabFilterDataset(path, RATINGS, "userId", "movieId", "rating")
 
 
 def set_numbers(emb: nn.Embedding, numbers: list) -> None:
@@ -50,7 +50,7 @@ def test_batches_lead_back_to_the_ratings(tmp_path):
 def test_a_random_table_survives_the_round_trip(tmp_path):
     rng = np.random.default_rng(0)
     df = pd.DataFrame({"u": rng.integers(0, 10**9, 500), "i": rng.integers(-50, 50, 500), "r": rng.normal(size=500)})
-    cf = CollabFilterDataset.from_data_frame(tmp_path, df, "u", "i", "r")
+    cf = CollabFilterDataset(tmp_path, df, "u", "i", "r")
     data = cf.get_data(val := get_cv_idxs(500), 64)
     for split, rows in (data.val_ds, np.sort(val)), (data.trn_ds, np.setdiff1d(np.arange(500), val)):
         cats, _, y = to_np(split.arrays)
@@ -77,9 +77,9 @@ def test_a_file_without_a_column_is_named_in_one_line(tmp_path):
 def test_a_column_with_gaps_is_refused(tmp_path):
     df = RATINGS.assign(rating=[1, 2, None, 3, 4])
     with pytest.raises(ValueError, match=r"^column 'rating' has gaps: leave those rows out$"):
-        CollabFilterDataset.from_data_frame(tmp_path, df, "userId", "movieId", "rating")
+        CollabFilterDataset(tmp_path, df, "userId", "movieId", "rating")
     with pytest.raises(ValueError, match="unknown column 'item'; known: "):
-        CollabFilterDataset.from_data_frame(tmp_path, df, "userId", "item", "rating")
+        CollabFilterDataset(tmp_path, df, "userId", "item", "rating")
 
 
 # The models, every number set
@@ -161,7 +161,7 @@ def planted(n: int = 4000) -> tuple[pd.DataFrame, np.ndarray]:
 def test_the_learner_finds_planted_factors_and_the_means_do_not(tmp_path):
     df, rating = planted()
     val = get_cv_idxs(len(df))
-    cf = CollabFilterDataset.from_data_frame(tmp_path, df, "user", "item", "stars")
+    cf = CollabFilterDataset(tmp_path, df, "user", "item", "stars")
     set_seed(0)
     learn = cf.get_learner(5, val, 64, opt_fn=optim.Adam)
     loss = learn.fit(2e-2, 8, wds=1e-5)[-1]
@@ -195,7 +195,7 @@ def test_squared_error_and_one_layer_group(tmp_path):
 def test_the_plain_loop_of_the_lesson_trains_each_model(tmp_path, make):
     """`fit(model, data, n_epochs, opt, F.mse_loss)` with data from `ColumnarModelData`, as in the video."""
     df, _ = planted()
-    cf = CollabFilterDataset.from_data_frame(tmp_path, df, "user", "item", "stars")
+    cf = CollabFilterDataset(tmp_path, df, "user", "item", "stars")
     x = pd.DataFrame({"user": df["user"].map(cf.user2idx), "item": df["item"].map(cf.item2idx)})
     data = ColumnarModelData.from_data_frame(tmp_path, get_cv_idxs(len(x)), x, df["stars"], ["user", "item"], 64)
     set_seed(0)
