@@ -19,7 +19,7 @@ full: ## the same on the full data
 	@$(MAKE) --no-print-directory run SIZE=full
 
 test: setup ## lint, unit tests, every notebook with other seeds
-	$(PY) -m ruff check . && $(PY) -m ruff format --check . && $(PY) -m pytest $(ARGS)
+	$(PY) -m ruff check . && $(PY) -m ruff format --check . && $(PY) -m pytest -n 2 --dist loadfile $(ARGS)
 
 lab: setup ## open JupyterLab on nbs/
 	$(PY) -m jupyterlab nbs

@@ -15,7 +15,7 @@ import torch
 from tools import run
 
 ROOT = Path(__file__).resolve().parents[1]
-torch.set_num_threads(run.cores())
+torch.set_num_threads(1 if "PYTEST_XDIST_WORKER" in os.environ else run.cores())
 
 PARAMETERS = """\
 SIZE: str = "sample"  # or "full"

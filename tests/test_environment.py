@@ -32,6 +32,7 @@ NOT_IMPORTED = {
     "myst-nb": "an extension of Sphinx, named in tools/site.py",
     "nbval": "a plugin of pytest, for the committed outputs",
     "pytest-timeout": "a plugin of pytest, for `timeout`",
+    "pytest-xdist": "a plugin of pytest, for two workers",
     "ruff": "a command of make test",
     "setuptools": "builds the editable install",
 }
