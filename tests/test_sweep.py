@@ -102,5 +102,8 @@ def test_a_cluster_of_this_machine(tmp_path):
     """No GPU: as many workers as asked for, each does one thing at a time and says what is wrong."""
     with sweep.cluster(workers=2) as client:
         assert [worker["nthreads"] for worker in client.scheduler_info()["workers"].values()] == [1, 1]
+        earlier = tmp_path / "1" / "results" / "nowhere.sample.cpu.json"  # a record that does not count
+        earlier.parent.mkdir(parents=True)
+        earlier.write_text("{}")
         problems = sweep.sweep(client, ["nowhere"], [1], tmp_path, ["--threads", "1"])
     assert "no notebook nowhere" in problems["nowhere", 1]

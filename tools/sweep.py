@@ -68,8 +68,9 @@ def sweep(
             problems[name, seed] = repr(future.exception())
         else:
             _write(files, out / str(seed))
-            found, text = (out / str(seed) / "results").glob(f"{name}.*.json"), files[f"{name}.txt"].decode()
-            problems[name, seed] = "" if any(found) and run.CELL_FAILED not in text else text
+            came = any(file.startswith(f"results/{name}.") for file in files)  # in `out` may lie those of earlier runs
+            text = files[f"{name}.txt"].decode(errors="replace")
+            problems[name, seed] = "" if came and run.CELL_FAILED not in text else text
         print(f"{future.key}: {'failed' if problems[name, seed] else 'finished'}", flush=True)
     return problems
 
