@@ -50,7 +50,6 @@ __all__ = [
 
 NOTEBOOKS = expected.ROOT / "nbs"
 OUT = expected.ROOT / ".runs" / "latest"
-CELL_FAILED = "a cell failed: it is printed below"
 CELL_TIMEOUT = {"sample": 600, "full": 7200}  # seconds
 
 
@@ -252,7 +251,7 @@ def verdict(outcome: Outcome, size: str, bounds: dict[str, Any], originals: dict
     `bounds` and `originals` are all of tests/expected.toml and of nbs/original.toml.
     """
     if outcome.error:
-        return [CELL_FAILED]
+        return ["a cell failed: it is printed below"]
     stages = bounds.get(outcome.name, {}).get("stages", {})
     return expected.problems(outcome.recorded, stages, originals.get(outcome.name, {}), size)
 

@@ -9,6 +9,7 @@ same form; a run whose worker died is done again on another.
 """
 
 import argparse
+import os
 import subprocess
 import sys
 import tempfile
@@ -28,13 +29,18 @@ OUT = expected.ROOT / ".runs" / "sweep"
 ONE_EACH = {"distributed.scheduler.worker-saturation": 1.0}  # no second run waits for a busy worker
 
 
-def perform(name: str, seed: int, options: Sequence[str] = ()) -> dict[str, bytes]:
-    """On a worker: run a notebook; the files that the runner wrote, by name, and what it printed, as NAME.txt."""
+def perform(name: str, seed: int, options: Sequence[str] = ()) -> tuple[int, dict[str, bytes]]:
+    """On a worker: run a notebook. The exit code of the runner, with no floors to reach, and the files that it wrote.
+
+    The files by name, with what it printed as NAME.txt.
+    """
     with tempfile.TemporaryDirectory() as folder:
-        command = [sys.executable, "-m", "tools.run", "--only", name, "--seed", str(seed), "--out", folder, *options]
+        command = [sys.executable, "-m", "tools.run", "--only", name, "--seed", str(seed), "--out", folder]
+        command += ["--expected", os.devnull, *options]
         done = subprocess.run(command, cwd=expected.ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
         files = [path for path in sorted(Path(folder).rglob("*")) if path.is_file()]
-        return {p.relative_to(folder).as_posix(): p.read_bytes() for p in files} | {f"{name}.txt": done.stdout}
+        found = {path.relative_to(folder).as_posix(): path.read_bytes() for path in files}
+        return done.returncode, found | {f"{name}.txt": done.stdout}
 
 
 @contextmanager
@@ -62,15 +68,16 @@ def sweep(
     keys = {f"{name} seed {seed}": (name, seed) for seed in seeds for name in names}
     futures = [client.submit(perform, *pair, options, key=key, pure=False) for key, pair in keys.items()]
     problems = {}
-    for future, files in as_completed(futures, with_results=True, raise_errors=False):
+    for future, result in as_completed(futures, with_results=True, raise_errors=False):
         name, seed = keys[future.key]
         if future.status == "error":
             problems[name, seed] = repr(future.exception())
         else:
+            code, files = result
             _write(files, out / str(seed))
             came = any(file.startswith(f"results/{name}.") for file in files)  # in `out` may lie those of earlier runs
             text = files[f"{name}.txt"].decode(errors="replace")
-            problems[name, seed] = "" if came and run.CELL_FAILED not in text else text
+            problems[name, seed] = text if code or not came else ""
         print(f"{future.key}: {'failed' if problems[name, seed] else 'finished'}", flush=True)
     return problems
 
