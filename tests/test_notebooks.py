@@ -23,7 +23,7 @@ SEED = 7
 ALL = run.find(run.NOTEBOOKS, solutions=True)
 LESSONS = [name for name in ALL if not name.startswith("solutions/")]
 WITHOUT_VIDEO = {"Results", "What changed since the video", "Try it", "Recap"}
-LINK = re.compile(r"\[▶ ([\d:]+)\]\(https://youtu\.be/([\w-]+)\?t=(\d+)\)")
+LINK = re.compile(r"\[▶ (?:lesson (\d), )?([\d:]+)\]\(https://youtu\.be/([\w-]+)\?t=(\d+)\)")
 SHOWS = re.compile(r"plot|show|print|display|describe|table|head|summary|lr_find|fit")
 
 
@@ -57,8 +57,12 @@ def seconds(clock: str) -> int:
 @cache
 def moments() -> set[tuple[str, int]]:
     """(video, second) of every entry of the timeline."""
-    timeline = yaml.safe_load((run.NOTEBOOKS / "video_timeline.yml").read_text("utf-8"))
-    return {(v["youtube"], seconds(e["at"])) for v in timeline["lessons"] for e in v["entries"]}
+    return {(v["youtube"], seconds(e["at"])) for v in timeline()["lessons"] for e in v["entries"]}
+
+
+@cache
+def timeline() -> dict:
+    return yaml.safe_load((run.NOTEBOOKS / "video_timeline.yml").read_text("utf-8"))
 
 
 # Rules: each yields one line for everything that breaks it.
@@ -88,13 +92,18 @@ def linked_sections(notebook: Notebook) -> Iterator[str]:
 
 
 def video_links(notebook: Notebook) -> Iterator[str]:
-    """The links of the sections are right, and in the order of the video."""
+    """The links of the sections are right, in the order of the video, and say where another video begins."""
     latest: dict[str, int] = {}
+    numbers = {v["youtube"]: str(v["number"]) for v in timeline()["lessons"]}
+    before = None
     for level, text in headings(notebook):
         link = LINK.search(text)
         if level not in (2, 3) or not link:
             continue
-        label, video, second = link[1], link[2], int(link[3])
+        lesson, label, video, second = link[1], link[2], link[3], int(link[4])
+        if lesson != (None if video == before else numbers.get(video)):
+            yield f"a lesson is named where another video begins, and only there: {text}"
+        before = video
         if seconds(label) != second:
             yield f"label and second differ: {text}"
         if (video, second) not in moments():
@@ -303,7 +312,7 @@ def test_a_spoiled_result_fails_its_floor(tmp_path, notebook, capfd):
 PROSE = """\
 # Title
 
-## Choosing a rate [▶ 1:11:41](https://youtu.be/IPBSB1HLNLo?t=4301)
+## Choosing a rate [▶ lesson 1, 1:11:41](https://youtu.be/IPBSB1HLNLo?t=4301)
 
 ```
 # no heading
@@ -313,7 +322,7 @@ PROSE = """\
 
 ## Speed (beyond the video)
 
-## Augmentation [▶ 0:15:50](https://youtu.be/JNxcznsrRb8?t=950)
+## Augmentation [▶ lesson 2, 0:15:50](https://youtu.be/JNxcznsrRb8?t=950)
 
 ## Results"""
 
@@ -346,6 +355,8 @@ SPOILED = [
     (parameters_first, 1, "source", "SEED: int", "SEED", "no line 'SEED: int"),
     (parameters_first, 1, "source", '"sample"  # or "full"', '"sample"', "no line 'SIZE: str"),
     (video_links, 0, "source", LR, "4302", "label and second differ"),
+    (video_links, 0, "source", "lesson 2, ", "", "where another video begins, and only there: Augmentation"),
+    (video_links, 0, "source", "[▶ 1:13:18", "[▶ lesson 1, 1:13:18", "and only there: The finder"),
     (linked_sections, 0, "source", FINDER, "", "no link to the video: The finder"),
     (video_links, 0, "source", f"1:11:41](https://youtu.be/IPBSB1HLNLo?t={LR}",
      "1:11:42](https://youtu.be/IPBSB1HLNLo?t=4302", "not in nbs/video_timeline.yml"),
