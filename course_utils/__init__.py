@@ -1,34 +1,12 @@
-"""All that the videos' cells use: the public names of the modules, and the usual short ones (np, pd, torch, …)."""
+"""Modules for the lessons; `from course_utils import *` gives all that the videos' cells use (see `everything`)."""
 
-import math
-import os
-import pickle
-from functools import partial
-from pathlib import Path
+from importlib import import_module, util
 
-import matplotlib.pyplot as plt
-import numpy as np
-import pandas as pd
-import PIL.Image
-import torch
-import torch.nn.functional as F
-from torch import nn, optim
-from torch.nn import Flatten
 
-from .collab import *
-from .core import *
-from .data import *
-from .hooks import *
-from .interpret import *
-from .learner import *
-from .loaders import *
-from .metrics import *
-from .models import *
-from .plots import *
-from .results import *
-from .rnn import *
-from .schedule import *
-from .tabular import *
-from .text import *
-from .transforms import *
-from .vision import *
+def __getattr__(name: str) -> object:
+    """A module, or a name of `everything`: loaded when first asked for, so that one module alone starts faster."""
+    if util.find_spec(f"{__name__}.{name}"):
+        return import_module(f"{__name__}.{name}")
+    everything = import_module(f"{__name__}.everything")
+    globals().update({n: getattr(everything, n) for n in everything.__all__})  # `plots` is a module as well
+    return getattr(everything, name)

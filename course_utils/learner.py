@@ -19,11 +19,9 @@ from .core import DEVICE, T, atomic, autocast, children, to_device, to_np, work_
 from .progress import EpochTable
 from .schedule import Callback, LRFinder, Sched
 
-__all__ = ["LayerOptimizer", "Learner", "SGD_Momentum", "fit", "load_model", "save_model", "set_lrs", "train_mode"]
-__all__ += ["validate"]
+__all__ = ["LayerOptimizer", "Learner", "SGD_Momentum", "fit", "load_model", "save_model", "set_lrs", "validate"]
 
-Floats = float | Sequence[float]
-Fns = Sequence[Callable]
+Floats, Fns = float | Sequence[float], Sequence[Callable]
 
 
 def SGD_Momentum(momentum: float) -> Callable[..., optim.Optimizer]:
@@ -131,8 +129,7 @@ class LayerOptimizer:
         lrs, wds = _per_group(lrs, len(groups), "rates"), _per_group(0 if wds is None else wds, len(groups), "wds")
         trained = [[p for p in group.parameters() if p.requires_grad] for group in groups]
         rows = zip(trained, lrs, wds, strict=True)
-        params = [{"params": ps, "lr": lr, "weight_decay": wd} for ps, lr, wd in rows if ps]
-        if not params:
+        if not (params := [{"params": ps, "lr": lr, "weight_decay": wd} for ps, lr, wd in rows if ps]):
             raise ValueError("every layer group is frozen: call unfreeze() or freeze_to(-1)")
         if len({(g["lr"], g["weight_decay"]) for g in params}) == 1:  # one group makes faster steps
             params = [params[0] | {"params": [p for g in params for p in g["params"]]}]

@@ -29,8 +29,7 @@ PICTURES = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".webp")
 
 def picture_names(folder: Path, root: Path) -> list[str]:
     """Names, relative to `root`, of the pictures in a folder, sorted; there must be some."""
-    files = sorted(p for p in folder.glob("[!.]*") if p.suffix.lower() in PICTURES)
-    if not files:
+    if not (files := sorted(p for p in folder.glob("[!.]*") if p.suffix.lower() in PICTURES)):
         raise FileNotFoundError(f"{folder}: no pictures ({', '.join(PICTURES)}) in this folder")
     return [p.relative_to(root).as_posix() for p in files]
 

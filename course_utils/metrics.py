@@ -38,24 +38,21 @@ def f2(preds: Array, targs: Array, start: float = 0.17, end: float = 0.24, step:
     A row's F2 is 5 hits / (4 true labels + predicted labels), 0 without either; the score is the mean over the rows.
     Chosen and measured on the same rows: a little too good for other rows. Used in lesson 2.
     """
-    return float(_f2_of(preds, targs, _thresholds(start, end, step)).max())
+    return float(_f2s(preds, targs, start, end, step)[1].max())
 
 
 def opt_th(preds: Array, targs: Array, start: float = 0.17, end: float = 0.24, step: float = 0.01) -> float:
     """The threshold that `f2` has chosen, the lowest of equal ones."""
-    thresholds = _thresholds(start, end, step)
-    return float(thresholds[_f2_of(preds, targs, thresholds).argmax()])
+    thresholds, scores = _f2s(preds, targs, start, end, step)
+    return float(thresholds[scores.argmax()])
 
 
-def _thresholds(start: float, end: float, step: float) -> np.ndarray:
-    return start + step * np.arange(round((end - start) / step) + 1)  # with `end`, whatever the rounding
-
-
-def _f2_of(preds: Array, targs: Array, thresholds: np.ndarray) -> np.ndarray:
-    """F2 at each threshold; on the device of `preds`, where scikit-learn would copy them for every threshold."""
+def _f2s(preds: Array, targs: Array, start: float, end: float, step: float) -> tuple[np.ndarray, np.ndarray]:
+    """Thresholds, F2 at each; on the device of `preds`, where scikit-learn would copy them for every threshold."""
+    thresholds = start + step * np.arange(round((end - start) / step) + 1)  # with `end`, whatever the rounding
     preds, targs = T(preds), T(targs).bool()
     if preds.shape != targs.shape or preds.ndim != 2:
         raise ValueError(f"f2 needs preds and targs of one shape (n, c), not {(*preds.shape,)} and {(*targs.shape,)}")
     said = [preds > t for t in thresholds]
     scores = [5 * (s & targs).sum(1) / (4 * targs.sum(1) + s.sum(1)).clamp(min=1) for s in said]
-    return np.array([to_np(score.mean()) for score in scores])
+    return thresholds, np.array([to_np(score.mean()) for score in scores])

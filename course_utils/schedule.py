@@ -131,8 +131,7 @@ class CosAnneal(Sched):
     def __init__(self, layer_opt: Any, nb: int, on_cycle_end: Callable | None = None,
                  cycle_mult: int = 1) -> None:  # fmt: skip
         """`layer_opt`: a `LayerOptimizer`; `nb`: iterations of the first cycle."""
-        lengths = (nb * cycle_mult**k for k in count())
-        super().__init__(layer_opt.opt, sgdr(nb, cycle_mult), on_cycle_end, lengths)
+        super().__init__(layer_opt.opt, sgdr(nb, cycle_mult), on_cycle_end, (nb * cycle_mult**k for k in count()))
 
 
 class LRFinder(Sched):

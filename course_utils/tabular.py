@@ -25,8 +25,7 @@ __all__ += ["join_df", "proc_df", "train_cats"]
 
 DATE_PARTS = ["Year", "Month", "Week", "Day", "Day_of_week", "Day_of_year", "Is_month_end", "Is_month_start"]
 DATE_PARTS += ["Is_quarter_end", "Is_quarter_start", "Is_year_end", "Is_year_start"]  # as pandas has them
-Names = Sequence[str]
-Sizes = Sequence[tuple[int, int]]
+Names, Sizes = Sequence[str], Sequence[tuple[int, int]]
 
 
 def join_df(left: DataFrame, right: DataFrame, left_on: str | list[str], right_on: str | list[str] | None = None,

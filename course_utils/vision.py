@@ -56,8 +56,7 @@ class ImageClassifierData:
                    val_name: str = "valid", test_name: str | None = None, num_workers: int = 0) -> Self:  # fmt: skip
         """From path/train/CLASS/*.jpg, path/valid/CLASS/*.jpg, path/TEST_NAME/*.jpg. `num_workers` is not used."""
         path = Path(path)
-        classes = sorted(p.name for p in (path / trn_name).glob("[!.]*/"))
-        if not classes:
+        if not (classes := sorted(p.name for p in (path / trn_name).glob("[!.]*/"))):
             raise FileNotFoundError(f"{path / trn_name}: no such folder, or no folders in it, one a class")
         splits = [_folders(path / name, classes, path) for name in (trn_name, val_name)]
         splits.append(test_name and _folders(path, [test_name], path))
@@ -116,8 +115,7 @@ def _encode(labels: pd.Series, separator: str, continuous: bool) -> tuple[np.nda
     if continuous:
         y = labels.str.split(separator, expand=True).to_numpy(np.float32)
         return (y[:, 0] if y.shape[1] == 1 else y), []
-    many = labels.str.get_dummies(sep=separator)
-    y = many.to_numpy(np.float32)
+    y = (many := labels.str.get_dummies(sep=separator)).to_numpy(np.float32)
     return (y.argmax(1) if (y.sum(1) == 1).all() else y), list(many.columns)
 
 

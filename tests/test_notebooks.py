@@ -3,10 +3,7 @@
 import ast
 import copy
 import json
-import os
 import re
-import subprocess
-import sys
 from collections.abc import Iterator
 from functools import cache
 from itertools import pairwise
@@ -273,38 +270,6 @@ def test_committed_outputs_come_out_again(name, outcomes, out):
     """Those of the marked cells, whatever the seed."""
     assert not outcomes[name].error
     assert marked(out / f"{name}.ipynb") == marked(ALL[name]) != {}
-
-
-@pytest.mark.notebook
-@pytest.mark.parametrize("changed", [False, True])
-def test_nbval_agrees(changed, tmp_path):
-    """nbval itself, on the first cells of lesson 4: content with them as committed, and not with a changed output."""
-    notebook = json.loads(ALL["lesson4-imdb"].read_text("utf-8"))
-    last = next(i for i, cell in enumerate(notebook["cells"]) if "NBVAL_CHECK_OUTPUT" in "".join(cell["source"]))
-    if changed:
-        notebook["cells"][last]["outputs"][0]["text"] = ["something else\n"]
-    part = tmp_path / "part.ipynb"
-    part.write_text(json.dumps(notebook | {"cells": notebook["cells"][: last + 1]}), "utf-8")
-    options = ["--nbval-lax", "--nbval-current-env", "-p", "no:cacheprovider", "--rootdir", str(tmp_path)]
-    environment = os.environ | run.kernel_environment(tmp_path, threads=1)
-    command = [sys.executable, "-m", "pytest", *options, str(part)]
-    done = subprocess.run(command, cwd=expected.ROOT, env=environment, capture_output=True, text=True)
-    assert done.returncode == changed, done.stdout
-
-
-@pytest.mark.notebook
-def test_a_spoiled_result_fails_its_floor(tmp_path, notebook, capfd):
-    """The check itself: the same notebook, once good and once with its accuracy spoiled."""
-    good = notebook(tmp_path / "nbs" / "tiny.ipynb")
-    (tmp_path / "expected.toml").write_text(
-        '[tiny]\nkey = "accuracy"\nmax_seconds = 600\nmax_memory_gb = 9\n[tiny.stages.accuracy]\n'
-        'better = "higher"\nbaseline = 0.5\nmargin = 0.1\nresolution = 0.005\nfloor = 0.88\n'
-    )
-    line = ["--notebooks", str(good.parent), "--expected", str(tmp_path / "expected.toml")]
-    assert run.main([*line, "--out", str(tmp_path / "good")]) == 0
-    good.write_text(good.read_text().replace('(\\"accuracy\\", ACCURACY', '(\\"accuracy\\", ACCURACY - 0.03'))
-    assert run.main([*line, "--out", str(tmp_path / "spoiled")]) == 1
-    assert "'accuracy' is 0.87, worse than 0.88" in capfd.readouterr().out
 
 
 # The rules, on a small notebook that keeps them all and on spoiled copies of it
