@@ -71,7 +71,8 @@ def as_tensor(a: Any) -> Tensor:
 
 def T(a: Any) -> Tensor:
     """Array, list or tensor to a tensor: integers become int64, other numbers float32."""
-    return t.float() if (t := as_tensor(a)).is_floating_point() else t.long()
+    t = as_tensor(a)
+    return t.float() if t.is_floating_point() else t.long()
 
 
 def V(x: Any, requires_grad: bool = False) -> Any:

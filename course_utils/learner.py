@@ -201,8 +201,7 @@ class Learner:
             opt.register_step_pre_hook(self._clip)
         return opt
 
-    def _clip(self, opt: optim.Optimizer, *_: Any) -> None:
-        # only what is trained: parameters frozen since may still hold an old gradient
+    def _clip(self, opt: optim.Optimizer, *_: Any) -> None:  # what was frozen may still hold an old gradient
         nn.utils.clip_grad_norm_([p for group in opt.param_groups for p in group["params"]], self.clip)
 
     def fit(self, lrs: Floats, n_cycle: int, wds: Floats | None = None, cycle_len: int | None = None,
