@@ -30,9 +30,9 @@ ONE_EACH = {"distributed.scheduler.worker-saturation": 1.0}  # no second run wai
 
 
 def perform(name: str, seed: int, options: Sequence[str] = ()) -> tuple[int, dict[str, bytes]]:
-    """On a worker: run a notebook. The exit code of the runner, with no floors to reach, and the files that it wrote.
+    """On a worker: run a notebook, with no floors to reach. The exit code of the runner, and its files by name.
 
-    The files by name, with what it printed as NAME.txt.
+    What it printed is among them, as NAME.txt.
     """
     with tempfile.TemporaryDirectory() as folder:
         command = [sys.executable, "-m", "tools.run", "--only", name, "--seed", str(seed), "--out", folder]
