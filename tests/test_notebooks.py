@@ -139,6 +139,8 @@ def clean_outputs(notebook: Notebook) -> Iterator[str]:
                 yield f"a path of one machine: {path[0][:80]}"
     if "widgets" in notebook["metadata"]:
         yield "widget state is saved"
+    if any("execution" in cell["metadata"] for cell in notebook["cells"]):
+        yield "the time of each cell is saved"
 
 
 def executed_in_order(notebook: Notebook) -> Iterator[str]:
@@ -340,6 +342,7 @@ SPOILED = [
     (clean_outputs, 3, "outputs", None,
      [{"output_type": "display_data", "data": {"application/vnd.jupyter.widget-view+json": {}}}],
      "a widget"),
+    (clean_outputs, 3, "metadata", None, {"execution": {"shell.execute_reply": "2026-11-26"}}, "the time of each cell"),
     (executed_in_order, 3, "execution_count", None, 1, "not executed from top to bottom"),
     (executed_in_order, 3, "execution_count", None, None, "not executed from top to bottom"),
     (outputs_saved, 3, "outputs", None, [], "no output saved: plot_it"),
