@@ -139,7 +139,7 @@ def clean_outputs(notebook: Notebook) -> Iterator[str]:
                 yield f"a path of one machine: {path[0][:80]}"
     if "widgets" in notebook["metadata"]:
         yield "widget state is saved"
-    if any("execution" in cell["metadata"] for cell in notebook["cells"]):
+    if any("execution" in cell["metadata"] for cell in code_cells(notebook)):
         yield "the time of each cell is saved"
 
 
