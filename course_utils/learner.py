@@ -67,8 +67,7 @@ def validate(model: nn.Module, dl: Iterable, crit: Callable, metrics: Fns = ()) 
     for out, y in _outputs(model, dl):
         losses.append(crit(out, y))
         sizes.append(len(y))
-        if metrics:
-            kept.append((out, y))
+        kept += [(out, y)] if metrics else []
     preds_targs = [torch.cat(column) for column in zip(*kept, strict=True)]
     return [float(np.average(to_np(torch.stack(losses)), weights=sizes)), *(float(m(*preds_targs)) for m in metrics)]
 
@@ -85,7 +84,7 @@ def fit(model: nn.Module, data: Any, n_epochs: int, opt: optim.Optimizer, crit: 
     """Train on data.trn_dl; the last [validation loss, metrics…]. `reg_fn(out, extra, loss)`: its loss to minimise."""
     names = ["trn_loss"] if data.val_dl is None else ["trn_loss", "val_loss", *(m.__name__ for m in metrics)]
     table = EpochTable(names, n_epochs)
-    losses, values, stops = [], [], []
+    losses, read, values, stops = [], [], [], []
     try:
         for _ in range(n_epochs):
             train_mode(model)
@@ -101,7 +100,8 @@ def fit(model: nn.Module, data: Any, n_epochs: int, opt: optim.Optimizer, crit: 
                 if any(stops := [cb.on_batch_end(losses[-1]) for cb in callbacks]):
                     break
             values = [] if data.val_dl is None else validate(model, data.val_dl, crit, metrics)
-            table.write([sch.smooth(torch.stack(losses).cpu().numpy())[-1], *values])
+            losses, read = [], read + torch.stack(losses).tolist()
+            table.write([sch.smooth(read)[-1], *values])
             if any(stops + [cb.on_epoch_end(values) for cb in callbacks]):
                 break
     finally:

@@ -11,7 +11,7 @@ __all__ = ["EpochTable"]
 
 
 class EpochTable:
-    """Rows of numbers: HTML redrawn in place in a notebook, three times a second at most, and text elsewhere."""
+    """Rows of numbers: HTML redrawn in place in a notebook, once a second at most, and text elsewhere."""
 
     def __init__(self, names: Sequence[str], n_epochs: int) -> None:
         self.table, self.n_epochs = pd.DataFrame(columns=[*names, "seconds"], dtype=float), n_epochs
@@ -24,7 +24,7 @@ class EpochTable:
         """Yield the batches of one epoch and move the bar."""
         self.start = time.perf_counter()
         for i, batch in enumerate(batches):
-            if time.perf_counter() - self.drawn > 0.3:
+            if time.perf_counter() - self.drawn > 1:
                 bar = f"<progress value={i} max={len(batches)}></progress> {i}/{len(batches)}"
                 self.draw(f"epoch {len(self.table) + 1} of {self.n_epochs} {bar}")
             yield batch

@@ -21,7 +21,7 @@ SLOW = """\
 import os, time
 from course_utils.results import begin, record
 with open(os.environ["STARTS"], "a") as file:
-    file.write("{name}\\n")
+    file.write("{name} " + os.environ.get("COURSE_WORK", "shared") + "\\n")
 begin("{name}", SIZE, SEED)
 time.sleep(2)
 record("accuracy", ACCURACY + SEED / 100)"""
@@ -86,6 +86,9 @@ def test_a_worker_killed_in_mid_run_costs_no_lesson_and_doubles_none(workers, le
         problems = done.result(timeout=200)
     assert problems == {("a", 3): "", ("lesson6-sgd", 3): ""}
     assert set(started(tmp_path)) == {"a", "lesson6-sgd"}
+    works = [line.split()[1] for line in (tmp_path / "starts").read_text().splitlines()]
+    assert "shared" not in works
+    assert len(set(works)) == len(works)
     run.main([*options, "--only", "a", "--seed", "3", "--out", str(tmp_path / "here")])
     folders = [tmp_path / "out" / "3" / "results", tmp_path / "here" / "results"]
     there, here = (json.loads(next(folder.glob("a.*.json")).read_text()) for folder in folders)
@@ -96,7 +99,8 @@ def test_a_worker_killed_in_mid_run_costs_no_lesson_and_doubles_none(workers, le
 
 
 def started(folder: Path) -> list[str]:
-    return (folder / "starts").read_text().split() if (folder / "starts").exists() else []
+    file = folder / "starts"
+    return [line.split()[0] for line in file.read_text().splitlines()] if file.exists() else []
 
 
 def test_a_cluster_of_this_machine(tmp_path):

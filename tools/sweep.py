@@ -32,12 +32,13 @@ ONE_EACH = {"distributed.scheduler.worker-saturation": 1.0}  # no second run wai
 def perform(name: str, seed: int, options: Sequence[str] = ()) -> tuple[int, dict[str, bytes]]:
     """On a worker: run a notebook, with no floors to reach. The exit code of the runner, and its files by name.
 
-    What it printed is among them, as NAME.txt.
+    What it printed is among them, as NAME.txt. Weights and activations go where no run beside it writes its own.
     """
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, tempfile.TemporaryDirectory() as work:
         command = [sys.executable, "-m", "tools.run", "--only", name, "--seed", str(seed), "--out", folder]
         command += ["--expected", os.devnull, *options]
-        done = subprocess.run(command, cwd=expected.ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
+        done = subprocess.run(command, cwd=expected.ROOT, env=os.environ | {"COURSE_WORK": work}, **pipes)
         files = [path for path in sorted(Path(folder).rglob("*")) if path.is_file()]
         found = {path.relative_to(folder).as_posix(): path.read_bytes() for path in files}
         return done.returncode, found | {f"{name}.txt": done.stdout}
