@@ -146,6 +146,16 @@ def test_the_epoch_trains_the_network_of_the_notebook(tmp_path):
     assert sum(p.numel() for p in bench_epochs.resnet2().parameters()) == 1_966_234
 
 
+def test_the_stateful_lstm_is_that_of_the_notebook(monkeypatch):
+    monkeypatch.setattr(bench_epochs, "CHARS", 6_000)
+    started = []
+    monkeypatch.setattr(bench_epochs, "_course", lambda learn, *_: started.append(learn))
+    bench_epochs.course_stateful_lstm(None)
+    learn = started[0]
+    assert learn.model.rnn.num_layers == 2
+    assert learn.fit(1e-2, 1)[0] < 4.5  # log(84) = 4.43 for a guess
+
+
 def test_the_plain_loop_trains_as_fit_does(monkeypatch):
     """Same seed, same steps: the same weights, so that their times compare."""
     monkeypatch.setattr(bench_epochs, "ROWS", 400)
