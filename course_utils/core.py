@@ -35,8 +35,7 @@ def set_seed(seed: int) -> None:
 
 def work_dir(path: Path) -> Path:
     """Where weights and activations go: COURSE_WORK if set, else `path`, or .runs/work/NAME if that is read-only."""
-    given = os.environ.get("COURSE_WORK") or (path if os.access(path, os.W_OK) else ROOT / ".runs/work" / path.name)
-    return Path(given)
+    return Path(os.environ.get("COURSE_WORK") or (path if os.access(path, os.W_OK) else ROOT / f".runs/work/{path.name}"))
 
 
 def to_device(t: Tensor) -> Tensor:
@@ -59,7 +58,9 @@ def atomic(file: Path) -> Iterator[Path]:
 def read_csv(file: str | Path, **options: Any) -> pd.DataFrame:
     """A CSV file as a table; ValueError that names it if it is empty, not UTF-8 or no table."""
     try:
-        return pd.read_csv(file, **options)
+        if not (table := pd.read_csv(file, **options)).empty:
+            return table
+        raise ValueError("it has no rows")
     except ValueError as e:  # all of pandas' own are
         raise ValueError(f"{file}: not a readable CSV file ({str(e).splitlines()[0]})") from None
 

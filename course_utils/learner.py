@@ -75,8 +75,7 @@ def validate(model: nn.Module, dl: Iterable, crit: Callable, metrics: Fns = ()) 
 @torch.no_grad()
 def predict_with_targs(model: nn.Module, dl: Iterable) -> tuple[np.ndarray, np.ndarray]:
     """(predictions, targets) of a model over a loader, in its order."""
-    preds, targs = zip(*_outputs(model, dl), strict=True)
-    return to_np(torch.cat(preds)), to_np(torch.cat(targs))
+    return tuple(to_np(torch.cat(column)) for column in zip(*_outputs(model, dl), strict=True))
 
 
 def fit(model: nn.Module, data: Any, n_epochs: int, opt: optim.Optimizer, crit: Callable, metrics: Fns = (),

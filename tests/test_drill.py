@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import psutil
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -46,13 +46,13 @@ def damaged(draw: Callable, whole: bytes) -> bytes:
 
 
 def refuses_or_reads(what: Callable[[], object], file: Path) -> None:
-    """Either it works, or it ends in one line that names the file, the column or the value that is wrong."""
+    """Either it works, or it ends in one line that names the file, the column, the value or the argument."""
     told = ""
     try:
         what()
     except (ValueError, FileNotFoundError) as e:
         told = str(e)
-    names = (file.name, "column '", "could not convert string to float: '")
+    names = (file.name, "column '", "could not convert string to float: '", "check its folder or val_idxs")
     assert not told or (any(name in told for name in names) and len(told.splitlines()) == 1), told
 
 
@@ -89,6 +89,7 @@ def test_damaged_tables_of_labels(tmp_path):
 
     @drill
     @given(damaged(LABELS))
+    @example(b"id,")
     def check(content: bytes) -> None:
         file.write_bytes(content)
         refuses_or_reads(lambda: ImageClassifierData.from_csv(tmp_path, "train", file, tfms=TFMS, suffix=".jpg"), file)
@@ -101,6 +102,8 @@ def test_damaged_tables_of_ratings(tmp_path):
 
     @drill
     @given(damaged(RATINGS))
+    @example(RATINGS.replace(b"u", b"\v", 1))
+    @example(RATINGS.splitlines()[0])
     def check(content: bytes) -> None:
         file.write_bytes(content)
         names = ("ratings.csv", "userId", "movieId", "rating")
