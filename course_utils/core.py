@@ -35,8 +35,7 @@ def set_seed(seed: int) -> None:
 
 def work_dir(path: Path) -> Path:
     """Where weights and activations go: COURSE_WORK if set, else `path`, or .runs/work/NAME if that is read-only."""
-    writable = os.access(path, os.W_OK)
-    return Path(os.environ.get("COURSE_WORK") or (path if writable else ROOT / ".runs/work" / path.name))
+    return Path(os.getenv("COURSE_WORK") or (path if os.access(path, os.W_OK) else ROOT / ".runs/work" / path.name))
 
 
 def to_device(t: Tensor) -> Tensor:
@@ -73,7 +72,8 @@ def as_tensor(a: Any) -> Tensor:
 
 def T(a: Any) -> Tensor:
     """Array, list or tensor to a tensor: integers become int64, other numbers float32."""
-    return t.float() if (t := as_tensor(a)).is_floating_point() else t.long()
+    t = as_tensor(a)
+    return t.float() if t.is_floating_point() else t.long()
 
 
 def V(x: Any, requires_grad: bool = False) -> Any:

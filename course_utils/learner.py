@@ -75,7 +75,8 @@ def validate(model: nn.Module, dl: Iterable, crit: Callable, metrics: Fns = ()) 
 @torch.no_grad()
 def predict_with_targs(model: nn.Module, dl: Iterable) -> tuple[np.ndarray, np.ndarray]:
     """(predictions, targets) of a model over a loader, in its order."""
-    return tuple(to_np(torch.cat(column)) for column in zip(*_outputs(model, dl), strict=True))
+    preds, targs = zip(*_outputs(model, dl), strict=True)
+    return to_np(torch.cat(preds)), to_np(torch.cat(targs))
 
 
 def fit(model: nn.Module, data: Any, n_epochs: int, opt: optim.Optimizer, crit: Callable, metrics: Fns = (),
@@ -83,7 +84,7 @@ def fit(model: nn.Module, data: Any, n_epochs: int, opt: optim.Optimizer, crit: 
     """Train on data.trn_dl; the last [validation loss, metrics…]. `reg_fn(out, extra, loss)`: its loss to minimise."""
     names = ["trn_loss"] if data.val_dl is None else ["trn_loss", "val_loss", *(m.__name__ for m in metrics)]
     table = EpochTable(names, n_epochs)
-    losses, read, values, stops = [], [], [], []
+    losses, values, stops = [], [], []
     try:
         for _ in range(n_epochs):
             train_mode(model)
@@ -99,8 +100,7 @@ def fit(model: nn.Module, data: Any, n_epochs: int, opt: optim.Optimizer, crit: 
                 if any(stops := [cb.on_batch_end(losses[-1]) for cb in callbacks]):
                     break
             values = [] if data.val_dl is None else validate(model, data.val_dl, crit, metrics)
-            losses, read = [], read + torch.stack(losses).tolist()
-            table.write([sch.smooth(read)[-1], *values])
+            table.write([sch.smooth(torch.stack(losses[-1000:]).tolist())[-1], *values])  # the older weigh nothing
             if any(stops + [cb.on_epoch_end(values) for cb in callbacks]):
                 break
     finally:

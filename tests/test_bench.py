@@ -151,9 +151,9 @@ def test_the_stateful_lstm_is_that_of_the_notebook(monkeypatch):
     started = []
     monkeypatch.setattr(bench_epochs, "_course", lambda learn, *_: started.append(learn))
     bench_epochs.course_stateful_lstm(None)
-    learn = started[0]
-    assert learn.model.rnn.num_layers == 2
-    assert learn.fit(1e-2, 1)[0] < 4.5  # log(84) = 4.43 for a guess
+    ours, theirs = started[0].model, bench_epochs.BatchFirstLSTM(started[0].data.nt, 42, bench_epochs.N_HIDDEN, 2)
+    assert [p.shape for p in ours.rnn.parameters()] == [p.shape for p in theirs.rnn.parameters()]
+    assert sum(p.numel() for p in ours.parameters()) == sum(p.numel() for p in theirs.parameters())
 
 
 def test_the_plain_loop_trains_as_fit_does(monkeypatch):

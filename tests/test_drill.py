@@ -46,13 +46,13 @@ def damaged(draw: Callable, whole: bytes) -> bytes:
 
 
 def refuses_or_reads(what: Callable[[], object], file: Path) -> None:
-    """Either it works, or it ends in one line that names the file, the column, the value or the argument."""
+    """Either it works, or it ends in one line that names the file, the column or the value that is wrong."""
     told = ""
     try:
         what()
     except (ValueError, FileNotFoundError) as e:
         told = str(e)
-    names = (file.name, "column '", "could not convert string to float: '", "check its folder or val_idxs")
+    names = (file.name, "column '", "could not convert string to float: '")
     assert not told or (any(name in told for name in names) and len(told.splitlines()) == 1), told
 
 
@@ -90,6 +90,7 @@ def test_damaged_tables_of_labels(tmp_path):
     @drill
     @given(damaged(LABELS))
     @example(b"id,")
+    @example(LABELS[:14])
     def check(content: bytes) -> None:
         file.write_bytes(content)
         refuses_or_reads(lambda: ImageClassifierData.from_csv(tmp_path, "train", file, tfms=TFMS, suffix=".jpg"), file)
