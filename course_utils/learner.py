@@ -37,8 +37,7 @@ def set_lrs(opt: optim.Optimizer, lrs: Floats) -> None:
 
 def train_mode(model: nn.Module) -> None:
     """Training mode, but BatchNorm that is frozen, or under `bn_freeze`, keeps its statistics. Calls model.reset()."""
-    model.train()
-    getattr(model, "reset", bool)()
+    getattr(model.train(), "reset", bool)()
     for m in model.modules():
         if isinstance(m, _BatchNorm) and (getattr(m, "bn_freeze", False) or (m.affine and not m.weight.requires_grad)):
             m.eval()
@@ -54,8 +53,7 @@ def _forward(model: nn.Module, xs: Sequence[Tensor]) -> tuple[Tensor, list]:
 
 def _outputs(model: nn.Module, dl: Iterable) -> Iterator[tuple[Tensor, Tensor]]:
     """(prediction, target) of each batch, in evaluation mode."""
-    model.eval()
-    getattr(model, "reset", bool)()
+    getattr(model.eval(), "reset", bool)()
     for *xs, y in dl:
         yield _forward(model, xs)[0], y
 

@@ -73,11 +73,13 @@ class ImageClassifierData:
         """
         path, header = Path(path), 0 if skip_header else None
         table = read_csv(csv_fname, header=header, dtype=str, keep_default_na=False)  # "007" and "NA" are names
-        if table.shape[1] < 2 or (val_idxs is None and len(table) < 5):
-            raise ValueError(f"{csv_fname}: needs two columns, id and labels, and 5 rows or val_idxs; is {table.shape}")
+        if table.shape[1] < 2:
+            raise ValueError(f"{csv_fname}: needs two columns, id and labels; has only {list(table.columns)}")
         names = np.array([f"{folder}/{i}{suffix}" for i in table.iloc[:, 0]])
         if missing := [n for n in names if not (path / n).exists()]:
             raise FileNotFoundError(f"{csv_fname}: {len(missing)} pictures not in {path}, first {missing[0]}")
+        if val_idxs is None and len(names) < 5:
+            raise ValueError(f"{csv_fname}: {len(names)} rows, no fifth of which can validate: give more, or val_idxs")
         y, classes = _encode(table.iloc[:, 1], cat_separator, continuous)
         rows = get_cv_idxs(len(names)) if val_idxs is None else val_idxs
         (val_names, trn_names), (val_y, trn_y) = split_by_idx(rows, names, y)

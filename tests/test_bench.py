@@ -87,8 +87,8 @@ def test_workers_of_a_contender_start_as_they_do_here():
 
 def test_plain_loop_trains_like_fit():
     """Both loops take the same steps: one epoch in one batch gives the same weights."""
-    data = bench.tensor_data(8, 8)
     torch.manual_seed(0)
+    data = bench.tensor_data(8, 8)
     nets = [bench.small_net(), bench.small_net()]
     nets[1].load_state_dict(nets[0].state_dict())
     bench.Learner(data, nets[0], crit=torch.nn.functional.nll_loss).fit(0.1, 1)
