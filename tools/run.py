@@ -28,6 +28,7 @@ from typing import Any
 import pandas as pd
 import papermill
 import psutil
+from papermill.engines import NBClientEngine, NotebookExecutionManager, papermill_engines
 from papermill.exceptions import PapermillExecutionError
 
 from tools import expected
@@ -126,8 +127,24 @@ def execute(task: Task) -> Outcome:
     return Outcome(task.name, seconds, _children_memory_gb(), error, recorded(task.out, task.name, task.size))
 
 
+class SavedOnce(NBClientEngine):
+    """Papermill's engine, which would save the whole notebook twice at every cell, text as well; here at the end."""
+
+    @classmethod
+    def execute_managed_notebook(cls, nb_man: NotebookExecutionManager, *args: Any, **kwargs: Any) -> None:
+        """Execute the cells. The engine saves once more after this, whatever happened."""
+        nb_man.save = lambda: None
+        try:
+            super().execute_managed_notebook(nb_man, *args, **kwargs)
+        finally:
+            del nb_man.save
+
+
+papermill_engines.register("saved-once", SavedOnce)
+
+
 def _execute_atomically(task: Task) -> None:
-    """Papermill saves after every cell: into a file of its own, renamed when it is done."""
+    """Papermill saves into a file of its own, renamed when it is done."""
     target = task.out / f"{task.name}.ipynb"
     target.parent.mkdir(parents=True, exist_ok=True)
     part = target.with_name(f".{target.stem}.{os.getpid()}.ipynb")
@@ -137,7 +154,9 @@ def _execute_atomically(task: Task) -> None:
             task.notebook,
             part,
             task.parameters,
+            engine_name="saved-once",
             kernel_name="python3",
+            shutdown_kernel="immediate",  # a kernel with PyTorch takes two seconds to end by itself
             cwd=task.notebook.parent,
             progress_bar=bar if task.bar is not None else False,
             execution_timeout=CELL_TIMEOUT[task.size],
