@@ -1,5 +1,6 @@
 """tools.run, tools.expected and tools.floors on tiny notebooks: real kernels, no lesson."""
 
+import json
 import os
 import signal
 import statistics
@@ -9,6 +10,7 @@ import time
 from functools import partial
 from pathlib import Path
 
+import papermill.engines
 import psutil
 import pytest
 
@@ -91,6 +93,18 @@ def test_a_failing_cell_is_shown_in_full(course, notebook, capfd):
     assert "raises: a cell failed" in printed
     assert "dies: a cell failed" in printed
     assert "accuracy 0.9" in printed  # the other notebook went on
+
+
+def test_a_notebook_is_not_saved_at_every_cell(tmp_path, monkeypatch, notebook):
+    """Papermill would save twice for each; a notebook of 20 cells is saved as often as one of two."""
+    saves = []
+    for n in (2, 20):
+        monkeypatch.setattr(papermill.engines, "write_ipynb", lambda *_, n=n: saves.append(n))
+        file = notebook(tmp_path / f"{n}.ipynb", ["6 * 7"] * n)
+        run._execute_atomically(run.Task(str(n), file, tmp_path / "out", {"SIZE": "sample"}, 1))
+        last = json.loads((tmp_path / "out" / f"{n}.ipynb").read_text("utf-8"))["cells"][-1]
+        assert "".join(last["outputs"][0]["data"]["text/plain"]) == "42"
+    assert saves.count(2) == saves.count(20) > 0
 
 
 def test_a_cell_over_its_time_fails(course, notebook, monkeypatch):
