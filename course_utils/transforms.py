@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import Enum
+from functools import reduce
 from typing import Any
 
 import numpy as np
@@ -103,8 +104,7 @@ class RandomLighting:
     def __call__(self, x: Tensor, top: float = 1.0) -> Tensor:
         """Float (n, 3, h, w) with values in 0..top to the same, in place."""
         bright, c = _uniform(len(x), -self.b, self.b), _uniform(len(x), -self.c, self.c)
-        gain = torch.where(c < 0, 1 / (1 - c), 1 + c)
-        bright, gain = (to_device(o).view(-1, 1, 1, 1) for o in (bright * top, gain))
+        bright, gain = (to_device(o).view(-1, 1, 1, 1) for o in (bright * top, torch.where(c < 0, 1 / (1 - c), 1 + c)))
         return torch.addcmul(x.mean((1, 2, 3), keepdim=True) * (1 - gain) + bright, x, gain).clamp_(0, top)
 
 
@@ -156,11 +156,11 @@ class Transforms:
         return x.sub_(mean).div_(std)
 
     def _grid(self, n: int) -> Tensor:
-        """Where each output pixel of n pictures comes from: (n, sz, sz, 2) in -1..1."""
-        theta = _affine()
-        for t in self.geometry:
-            theta = theta @ t.matrix(n, self.sz)
-        return F.affine_grid(to_device(theta[:, :2]), [n, 3, self.sz, self.sz], align_corners=False)
+        """Where each output pixel of n pictures comes from: (n, sz, sz, 2) in -1..1; `F.affine_grid`, but faster."""
+        theta = reduce(torch.matmul, [t.matrix(n, self.sz) for t in self.geometry])
+        x, y, shift = to_device(theta[:, :2, :, None, None]).unbind(2)
+        at = to_device((2 * torch.arange(self.sz) + 1) / self.sz - 1)  # the middles of the pixels
+        return (x * at + (y * at[:, None] + shift)).permute(0, 2, 3, 1)
 
     def __call__(self, image: np.ndarray) -> np.ndarray:
         """One picture (h, w, 3), uint8 or float in 0..1, to a normalised (3, sz, sz) array."""

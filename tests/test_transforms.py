@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from torchvision.transforms.v2 import functional as TF
 
 from course_utils.transforms import (
@@ -17,6 +18,7 @@ from course_utils.transforms import (
     tfms_from_model,
     tfms_from_stats,
     transforms_side_on,
+    transforms_top_down,
 )
 from course_utils.vision import efficientnet_lite0, resnet34
 
@@ -71,6 +73,18 @@ def test_rotation_equals_torchvisions():
     theirs = TF.rotate(smooth.float(), degrees, interpolation=TF.InterpolationMode.BILINEAR)[0]
     inner = slice(12, -12)
     assert (ours - theirs)[:, inner, inner].abs().max() < 0.5
+
+
+def test_the_sampling_grid_is_that_of_torchs_affine_grid():
+    aug = [RandomScale(1.5), AddPadding(4), *transforms_top_down]
+    torch.manual_seed(5)
+    grid = (tfm := Transforms(48, PLAIN, CropType.CENTER, aug))._grid(6)
+    torch.manual_seed(5)
+    theta = torch.eye(3)
+    for t in tfm.geometry:
+        theta = theta @ t.matrix(6, 48)
+    expected = F.affine_grid(theta[:, :2], [6, 3, 48, 48], align_corners=False)
+    torch.testing.assert_close(grid.cpu(), expected, atol=1e-6, rtol=0)
 
 
 def test_zoom_keeps_the_window_inside_the_picture():
