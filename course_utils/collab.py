@@ -93,8 +93,8 @@ class CollabFilterDataset:
 
     def __init__(self, path: str | Path, df: pd.DataFrame, user_name: str, item_name: str, rating: str) -> None:
         for name in (user_name, item_name, rating):
-            if df[choose("column", name, df)].isna().any():
-                raise ValueError(f"column {name!r} has gaps: leave those rows out")
+            if df[choose("column", name, df)].replace([np.inf, -np.inf], np.nan).isna().any():
+                raise ValueError(f"column {name!r} has gaps or infinite values: leave those rows out")
         self.path, self.y = Path(path), df[rating].to_numpy(np.float32)
         self.users, user = np.unique(df[user_name].to_numpy(), return_inverse=True)
         self.items, item = np.unique(df[item_name].to_numpy(), return_inverse=True)

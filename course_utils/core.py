@@ -34,8 +34,9 @@ def set_seed(seed: int) -> None:
 
 
 def work_dir(path: Path) -> Path:
-    """Where weights and activations go: COURSE_WORK if set, else `path`, or .runs/work/NAME if that is read-only."""
-    return Path(os.getenv("COURSE_WORK") or (path if os.access(path, os.W_OK) else ROOT / ".runs/work" / path.name))
+    """Where weights and activations go: COURSE_WORK, else `path`, or .runs/work/SIZE/NAME if that is read-only."""
+    own = path if os.access(path, os.W_OK) else ROOT.joinpath(".runs/work", *path.resolve().parts[-2:])
+    return Path(os.getenv("COURSE_WORK") or own)
 
 
 def to_device(t: Tensor) -> Tensor:

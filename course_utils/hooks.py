@@ -21,8 +21,9 @@ class SaveFeatures:
         self._output: Any = None
         self.hook = module.register_forward_hook(self._save)
 
-    def _save(self, module: nn.Module, args: tuple, output: Any) -> None:
-        self._output = output
+    def _save(self, module: nn.Module, args: tuple, output: Any) -> Any:
+        self._output = output  # the next layer gets a copy: an activation in place would change what is kept
+        return output.clone() if isinstance(output, Tensor) else output
 
     @property
     def features(self) -> Any:

@@ -5,6 +5,7 @@ from copy import copy
 from functools import partial
 from inspect import signature
 from pathlib import Path
+from pickle import UnpicklingError
 from types import SimpleNamespace
 from typing import Any
 
@@ -130,7 +131,8 @@ class LayerOptimizer:
             raise ValueError("every layer group is frozen: call unfreeze() or freeze_to(-1)")
         if len({(g["lr"], g["weight_decay"]) for g in params}) == 1:  # one group makes faster steps
             params = [params[0] | {"params": [p for g in params for p in g["params"]]}]
-        fused = {"fused": True} if "fused" in signature(opt_fn).parameters else {}
+        chosen = {"foreach", "fused"} & {*getattr(opt_fn, "keywords", ())}  # by partial(opt_fn, foreach=True)
+        fused = {"fused": True} if "fused" in signature(opt_fn).parameters and not chosen else {}
         self.opt: optim.Optimizer = opt_fn(params, lr=lrs[-1], **fused)
 
 
@@ -141,8 +143,15 @@ def save_model(model: nn.Module, file: str | Path) -> None:
 
 
 def load_model(model: nn.Module, file: str | Path) -> None:
-    """Read weights that `save_model` wrote."""
-    model.load_state_dict(torch.load(file, map_location=DEVICE, weights_only=True))
+    """Read weights that `save_model` wrote; ValueError, and the model as it was, if they are not for this network."""
+    try:
+        saved = torch.load(file, map_location=DEVICE, weights_only=True)
+    except (EOFError, RuntimeError, UnpicklingError):
+        raise ValueError(f"{file}: not a file that save_model wrote, or cut short") from None
+    there, here = ({k: tuple(v.shape) for k, v in state.items()} for state in (saved, model.state_dict()))
+    if odd := [k for k in there | here if there.get(k) != here.get(k)]:
+        raise ValueError(f"{file}: weights of another network: {odd[0]} is {there.get(odd[0])}, not {here.get(odd[0])}")
+    model.load_state_dict(saved)
 
 
 class Learner:
@@ -153,7 +162,14 @@ class Learner:
         self.data, self.crit, self.metrics, self.clip, self.reg_fn = data, crit, list(metrics), clip, reg_fn
         self.module = model.to(DEVICE, memory_format=torch.channels_last)
         self.opt_fn = opt_fn or SGD_Momentum(0.9)
-        self.sched: Sched | None = None
+        self._sched: Sched | None = None
+
+    @property
+    def sched(self) -> Sched:
+        """Rates and losses of the last `fit` or `lr_find`, with their plots; RuntimeError before."""
+        if self._sched is None:
+            raise RuntimeError("nothing to show yet: call fit or lr_find first")
+        return self._sched
 
     @property
     def model(self) -> nn.Module:
@@ -203,12 +219,13 @@ class Learner:
 
     def fit(self, lrs: Floats, n_cycle: int, wds: Floats | None = None, cycle_len: int | None = None,
             cycle_mult: int = 1, metrics: Fns | None = None, cycle_save_name: str | None = None,
-            use_clr: tuple | None = None, use_clr_beta: tuple | None = None,
-            callbacks: Sequence[Callback] = ()) -> list[float]:  # fmt: skip
+            best_save_name: str | None = None, use_clr: tuple | None = None,
+            use_clr_beta: tuple | None = None, callbacks: Sequence[Callback] = ()) -> list[float]:  # fmt: skip
         """Train n_cycle epochs at a constant rate, or cycles of cosine annealing of cycle_len * cycle_mult**k epochs.
 
         `lrs`, `wds`: one number, or one for each layer group, else ValueError. `use_clr`, `use_clr_beta`: other cycles
-        (see `schedule`). Returns the last [validation loss, metrics…]; `sched` holds the history.
+        (see `schedule`). `cycle_save_name`: see `save_cycle`; `best_save_name`: `save` after each epoch that is the
+        best so far. Returns the last [validation loss, metrics…]; `sched` holds the history.
         """
         length = 1 if cycle_len is None else cycle_len
         if min(n_cycle, length, cycle_mult) < 1:
@@ -220,8 +237,9 @@ class Learner:
         if clr := use_clr or use_clr_beta:
             plan = (sch.circular if use_clr else sch.circular_beta)(nb, *clr[:2], clr[2:] or None)
         save = (lambda _, k: self.save_cycle(cycle_save_name, k)) if cycle_save_name else None
-        self.sched = Sched(self._optimizer(lrs, wds), plan, save, lengths)
+        self._sched = Sched(self._optimizer(lrs, wds), plan, save, lengths)
         callbacks, metrics = [self.sched, *callbacks], self.metrics if metrics is None else metrics
+        callbacks += [sch.SaveBest(partial(self.save, best_save_name))] * bool(best_save_name)
         return fit(self.model, self.batches, sum(epochs), self.sched.opt, self.crit, metrics, callbacks, self.reg_fn)
 
     def lr_find(self, start_lr: Floats = 1e-5, end_lr: float = 10, wds: Floats | None = None,
@@ -235,7 +253,7 @@ class Learner:
             raise ValueError(f"lr_find needs 0 < start_lr < end_lr, not {top:g} and {end_lr:g}")
         data = SimpleNamespace(trn_dl=copy(self.batches.trn_dl), val_dl=None)
         data.trn_dl.passes = max(data.trn_dl.passes, num_it * data.trn_dl.bs / len(data.trn_dl.dataset))
-        self.sched = LRFinder(opt, sch.exponential(len(data.trn_dl), end_lr / top))
+        self._sched = LRFinder(opt, sch.exponential(len(data.trn_dl), end_lr / top))
         before = {k: v.clone() for k, v in self.model.state_dict().items()}
         try:
             fit(self.model, data, 1, opt, self.crit, (), [self.sched], self.reg_fn)
@@ -288,7 +306,7 @@ class Learner:
         plain, augmented = (_loader(self.data, name) for name in names)
         preds, targs = predict_with_targs(self.module, plain)
         more = [self.predict_dl(augmented) for _ in range(n_aug)]
-        return np.stack([preds] * -(-n_aug // 4) + more), targs
+        return np.stack([preds] * max(1, -(-n_aug // 4)) + more), targs
 
     def summary(self, depth: int = 2) -> torchinfo.ModelStatistics:
         """Layers down to `depth`: output shape, number of parameters, and whether they are trained."""
@@ -299,5 +317,6 @@ class Learner:
 
 def _loader(data: Any, name: str) -> Iterable:
     if (dl := getattr(data, name, None)) is None:
-        raise ValueError(f"the data has no {name}: name the test set when making it (test_name=…)")
+        hint = ": name the test set when making it (test_name=…)" if "test" in name else ""
+        raise ValueError(f"the data has no {name}{hint}")
     return dl

@@ -42,6 +42,8 @@ def read_picture(file: Path, side: int = 0) -> Image.Image:
                 im.draft("RGB", (2 * side, 2 * side))
             ImageOps.exif_transpose(im, in_place=True)
             im.load()
+            if im.mode.startswith("I;16"):  # Pillow would make white of all but the darkest
+                im = Image.fromarray((np.asarray(im) >> 8).astype(np.uint8))
             return im if im.mode == "RGB" else im.convert("RGB")
     except FileNotFoundError:
         raise FileNotFoundError(f"{file}: no such picture") from None
@@ -61,6 +63,8 @@ class ArrayDataset:
         if len({len(a) for a in arrays}) > 1:
             raise ValueError(f"arrays differ in length: {[len(a) for a in arrays]}")
         x, *rest = map(as_tensor, arrays)
+        if tfm is not None and x.is_floating_point() and len(x) and x.max() > 1:
+            raise ValueError(f"floats in pictures lie in 0..1, these reach {x.max():g}: divide by 255, or pass uint8")
         x = T(x) if tfm is None else tfm.prepare(x if x.shape[1] == 3 else x.permute(0, 3, 1, 2))
         self.tfm, self.arrays = tfm, [x, *map(T, rest)]
         self.y = to_np(self.arrays[-1])
@@ -102,7 +106,7 @@ class FilesDataset(ArrayDataset):
         """Pictures `idx`, float (n, 3, sz, sz), and their targets, on the device."""
         if len(self.arrays) == 2:
             return super().batch(idx)
-        rows = idx.tolist()
+        rows = [range(len(self))[i] for i in idx.tolist()]  # -1 is the last
         missing = [i for i in rows if i not in self.kept]
         files = [self.path / self.fnames[i] for i in missing]
         tiny = missing and files[0].exists() and files[0].stat().st_size < TINY

@@ -15,12 +15,12 @@ Array = Tensor | np.ndarray
 
 def accuracy(preds: Tensor, targs: Tensor) -> Tensor:
     """Share of rows whose largest score is at the target: preds (n, c), targs (n,)."""
-    return (preds.argmax(1) == targs).float().mean()
+    return (preds.argmax(1) == targs.reshape(len(preds))).float().mean()
 
 
 def accuracy_np(preds: np.ndarray, targs: np.ndarray) -> float:
     """`accuracy` for arrays. Used in lessons 1, 4 and 7."""
-    return float((np.argmax(preds, 1) == targs).mean())
+    return float((np.argmax(preds, 1) == np.reshape(targs, len(preds))).mean())
 
 
 def accuracy_thresh(thresh: float) -> Callable[[Tensor, Tensor], Tensor]:

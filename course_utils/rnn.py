@@ -216,6 +216,5 @@ class RNN_Learner(Learner):
         """Read an encoder that `save_encoder` wrote; ValueError if its vocabulary or its sizes are others."""
         try:
             Learner(self.data, self.model[0]).load(name)
-        except RuntimeError as e:
-            reason = str(e).splitlines()[-1].strip()
-            raise ValueError(f"encoder {name!r} is of another vocabulary or other sizes: {reason}") from None
+        except ValueError as e:
+            raise ValueError(f"encoder {name!r} is of another vocabulary or other sizes: {e}") from None

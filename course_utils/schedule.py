@@ -28,6 +28,9 @@ constant = exponential(1, 1)  # the base rate, always
 def sgdr(nb: int, cycle_mult: int = 1) -> Schedule:
     """Cosine annealing with warm restarts (arXiv:1608.03983), after nb / 20 iterations at 1/100, as in the videos."""
 
+    if nb < 1 or cycle_mult < 1:
+        raise ValueError(f"a cycle has 1 iteration or more, and does not shrink: not {nb}, times {cycle_mult}")
+
     def factor(i: int) -> tuple[float, None]:
         if i < nb / 20:
             return 0.01, None
@@ -114,7 +117,8 @@ class Sched(Callback):
 
     def plot(self, n_skip: int = 10, n_skip_end: int = 5) -> None:
         """Smoothed loss against learning rate, on a log axis: for reading `lr_find`."""
-        self._plot(self.lrs, self.losses, "learning rate (log scale)", "loss (smoothed)", n_skip, n_skip_end)
+        lrs = self.lrs[: len(self.raw)]  # an interrupted batch has a rate and no loss
+        self._plot(lrs, self.losses, "learning rate (log scale)", "loss (smoothed)", n_skip, n_skip_end)
         plt.xscale("log")
 
     def _plot(self, x: Any, y: Any, xlabel: str, ylabel: str, n_skip: int = 0, n_skip_end: int = 0) -> None:
@@ -132,6 +136,18 @@ class CosAnneal(Sched):
                  cycle_mult: int = 1) -> None:  # fmt: skip
         """`layer_opt`: a `LayerOptimizer`; `nb`: iterations of the first cycle."""
         super().__init__(layer_opt.opt, sgdr(nb, cycle_mult), on_cycle_end, (nb * cycle_mult**k for k in count()))
+
+
+class SaveBest(Callback):
+    """Calls `save` after each epoch better than all before it: by the first metric, or the loss if that is equal."""
+
+    def __init__(self, save: Callable) -> None:
+        self.save, self.best = save, [math.inf, math.inf]
+
+    def on_epoch_end(self, metrics: list[float]) -> None:
+        if metrics and (score := [-m for m in metrics[1:2]] + metrics[:1]) < self.best:
+            self.save()
+            self.best = score
 
 
 class LRFinder(Sched):

@@ -31,7 +31,8 @@ Names, Sizes = Sequence[str], Sequence[tuple[int, int]]
 def join_df(left: DataFrame, right: DataFrame, left_on: str | list[str], right_on: str | list[str] | None = None,
             suffix: str = "_y") -> DataFrame:  # fmt: skip
     """Every row of `left` with what `right` says of it; what both have gets `suffix` on the right. Used in lesson 3."""
-    left = left.drop(columns=(right.columns + suffix).intersection(left.columns))  # of an earlier join
+    both = left.columns.intersection(right.columns)
+    left = left.drop(columns=left.columns.intersection(both + suffix))  # of an earlier join
     return left.merge(right, how="left", left_on=left_on, right_on=right_on or left_on, suffixes=("", suffix))
 
 
@@ -43,6 +44,8 @@ def add_datepart(df: DataFrame, fldname: str, drop: bool = True, time: bool = Fa
     """
     column = df[choose("column", fldname, df)]
     try:
+        if is_numeric_dtype(column):  # pandas would count nanoseconds
+            raise ValueError("it is numbers")
         date = pd.to_datetime(column)
     except (TypeError, ValueError) as e:
         raise ValueError(f"column {fldname!r} is not dates: {e}".splitlines()[0]) from None
@@ -62,7 +65,9 @@ def get_elapsed(df: DataFrame, fld: str, pre: str) -> None:
     "Last" in the order of the rows: by ascending Date the days since the event; by descending Date the days until it,
     as negative numbers. NaN where there is none. Used in lesson 3.
     """
-    event = df["Date"].where(df[choose("column", fld, df)].astype(bool))
+    if is_string_dtype(df[choose("column", fld, df)].dtype):
+        raise ValueError(f"column {fld!r} is text, of which even '0' would count: make it true or false first")
+    event = df["Date"].where(df[fld].fillna(0).astype(bool))
     df[pre + fld] = (df["Date"] - event.groupby(df["Store"]).ffill()).dt.days
 
 
@@ -77,7 +82,11 @@ def apply_cats(df: DataFrame, trn: DataFrame) -> None:
     """Give the columns of `df` the categories of `trn`; a value that `trn` never had is missing. Used in lesson 3."""
     for name, column in trn.select_dtypes("category").items():
         if name in df:
-            df[name] = df[name].astype("category").cat.set_categories(column.cat.categories, ordered=True)
+            codes = df[name].astype("category").cat.set_categories(column.cat.categories, ordered=True)
+            if codes.isna().all() and df[name].notna().any():
+                kinds = f"{df[name].dtype} here, {column.cat.categories.dtype} there"
+                raise ValueError(f"column {name!r}: no value is one of training ({kinds})")
+            df[name] = codes
 
 
 def proc_df(df: DataFrame, y_fld: str | None = None, skip_flds: Names | None = None, do_scale: bool = False,
@@ -96,6 +105,8 @@ def proc_df(df: DataFrame, y_fld: str | None = None, skip_flds: Names | None = N
     if odd := [n for n, t in df.dtypes.items() if not (is_numeric_dtype(t) or isinstance(t, pd.CategoricalDtype))]:
         raise ValueError(f"column {odd[0]!r} is neither numbers nor categories: train_cats(df), or skip_flds")
     na_dict = _fill_missing(df, na_dict, mapper)
+    if do_scale and not _numbers(df):
+        raise ValueError("do_scale=True, but there are no columns of numbers to scale")
     if do_scale:
         mapper = mapper or StandardScaler().fit(df[_numbers(df)].astype(float))
         names = [choose("column", name, df) for name in mapper.feature_names_in_]
@@ -180,7 +191,11 @@ class ColumnarModelData:
         a column that is missing, is not numbers or has gaps. Used in lessons 3 and 5.
         """
         names = list(cat_flds), [name for name in df if name not in cat_flds]
-        arrays = [*_matrices(df, *names), np.asarray(y, np.float32 if is_reg else np.int64)]
+        y = np.asarray(y, float).reshape(len(y), -1)
+        if not np.isfinite(y).all() or not (is_reg or (y % 1 == 0).all()):
+            raise ValueError("y has gaps, infinite values, or (is_reg=False) fractions")
+        y = (y[:, 0] if y.shape[1] == 1 else y).astype(np.float32 if is_reg else np.int64)
+        arrays = [*_matrices(df, *names), y]
         return cls(path, val_idxs, arrays, bs, None if test_df is None else _matrices(test_df, *names))
 
     @classmethod
@@ -212,7 +227,8 @@ def _matrices(df: DataFrame, cat_flds: list[str], cont_flds: list[str]) -> list[
     """[codes, other numbers] of a table, (n, n_cat) and (n, n_cont)."""
     for name in [choose("column", n, df) for n in [*cat_flds, *cont_flds]]:
         kind, right = ("codes", is_integer_dtype) if name in cat_flds else ("numbers", is_numeric_dtype)
-        if not right(df[name]) or df[name].isna().any() or (kind == "codes" and df[name].min() < 0):
+        least = 0 if kind == "codes" else -np.inf
+        if not right(df[name]) or not (df[name].ge(least) & np.isfinite(df[name].astype(float))).all():
             raise ValueError(f"column {name!r} is not {kind} yet: see proc_df")
     return [df[cat_flds].to_numpy(np.int64), df[cont_flds].to_numpy(np.float32)]
 

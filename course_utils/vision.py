@@ -49,6 +49,8 @@ class ImageClassifierData:
             setattr(self, f"{name}_dl", None if ds is None else BatchLoader(ds, bs, shuffle=name == "trn"))
         self.trn_y, self.val_y, self.sz = self.trn_ds.y, self.val_ds.y, tfms[0] and tfms[0].sz
         self.is_reg, self.is_multi = not self.classes, bool(self.classes) and self.trn_y.ndim == 2
+        if len(self.classes) == 1 and not self.is_multi:
+            raise ValueError(f"{path}: only one class, {self.classes[0]}: there is nothing to tell apart")
         self.c = len(self.classes) or (1 if self.trn_y.ndim == 1 else self.trn_y.shape[1])
 
     @classmethod
@@ -59,6 +61,8 @@ class ImageClassifierData:
         if not (classes := sorted(p.name for p in (path / trn_name).glob("[!.]*/"))):
             raise FileNotFoundError(f"{path / trn_name}: no such folder, or no folders in it, one a class")
         splits = [_folders(path / name, classes, path) for name in (trn_name, val_name)]
+        if unknown := {p.name for p in (path / val_name).glob("[!.]*/")}.difference(classes):
+            raise ValueError(f"{path / val_name}: {min(unknown)} is no class of {trn_name}")
         splits.append(test_name and _folders(path, [test_name], path))
         return cls(path, partial(FilesDataset, path=path), splits, tfms, bs, classes)
 
@@ -80,7 +84,10 @@ class ImageClassifierData:
             raise FileNotFoundError(f"{csv_fname}: {len(missing)} pictures not in {path}, first {missing[0]}")
         if val_idxs is None and len(names) < 5:
             raise ValueError(f"{csv_fname}: {len(names)} rows, no fifth of which can validate: give more, or val_idxs")
-        y, classes = _encode(table.iloc[:, 1], cat_separator, continuous)
+        try:
+            y, classes = _encode(table.iloc[:, 1], cat_separator, continuous)
+        except ValueError as e:
+            raise ValueError(f"{csv_fname}: {e}") from None
         rows = get_cv_idxs(len(names)) if val_idxs is None else val_idxs
         (val_names, trn_names), (val_y, trn_y) = split_by_idx(rows, names, y)
         splits = [(trn_names, trn_y), (val_names, val_y), test_name and _folders(path, [test_name], path)]
@@ -115,14 +122,22 @@ def _folders(parent: Path, classes: Sequence[str], root: Path) -> tuple[list[str
 def _encode(labels: pd.Series, separator: str, continuous: bool) -> tuple[np.ndarray, list[str]]:
     """(numbers; or class numbers; or rows of 0/1 if any row has several labels), sorted class names."""
     if continuous:
-        y = labels.str.split(separator, expand=True).to_numpy(np.float32)
+        y = labels.str.split(separator, expand=True).apply(pd.to_numeric, errors="coerce").to_numpy(np.float32)
+        if len(odd := np.flatnonzero(~np.isfinite(y).all(1))):
+            what = "a number" if y.shape[1] == 1 else f"{y.shape[1]} numbers"
+            raise ValueError(f"row {odd[0] + 1}: {labels.iloc[odd[0]]!r} is not {what}")
         return (y[:, 0] if y.shape[1] == 1 else y), []
+    if not labels.str.contains(separator, regex=False).any():
+        if len(odd := np.flatnonzero(labels == "")):
+            raise ValueError(f"row {odd[0] + 1} has no label")
+        classes, y = np.unique(labels.to_numpy(str), return_inverse=True)
+        return y, classes.tolist()
     y = (many := labels.str.get_dummies(sep=separator)).to_numpy(np.float32)
     return (y.argmax(1) if (y.sum(1) == 1).all() else y), list(many.columns)
 
 
 def _resized_copy(path: Path, root: Path, targ: int, name: str) -> None:
-    if not (root / name).exists():
+    if not (root / name).exists() or (root / name).stat().st_mtime < (path / name).stat().st_mtime:
         picture = TF.resize(read_picture(path / name, targ), [targ], TF.InterpolationMode.BICUBIC)
         with atomic(root / name) as part:
             picture.save(part, Image.registered_extensions()[Path(name).suffix.lower()], quality=95)
@@ -190,6 +205,8 @@ class ConvLearner(Learner):
 
     def set_data(self, data: ImageClassifierData) -> None:
         """Go on with other data (larger pictures, say); freezes all but the last group."""
+        if data.c != self.data.c:
+            raise ValueError(f"the network has {self.data.c} outputs, the data need {data.c}")
         self.data, self.precompute, self.activations = data, False, None
         self.freeze()
 
@@ -197,7 +214,9 @@ class ConvLearner(Learner):
         """Loaders over the body's activations for the training, validation and test pictures."""
         plain = {"trn_dl": self.data.fix_dl, "val_dl": self.data.val_dl, "test_dl": self.data.test_dl}
         sets = {name: ArrayDataset(self._body_output(dl), dl.dataset.y) for name, dl in plain.items() if dl}
-        return SimpleNamespace(**{k: BatchLoader(ds, self.data.bs, shuffle=k == "trn_dl") for k, ds in sets.items()})
+        made = {name: BatchLoader(ds, self.data.bs, shuffle=name == "trn_dl") for name, ds in sets.items()}
+        made["trn_dl"].passes = self.data.trn_dl.passes
+        return SimpleNamespace(**made)
 
     def _body_output(self, dl: BatchLoader) -> Tensor:
         """The body's output over a loader, kept in tmp/act_KEY.pt for these weights and pictures."""

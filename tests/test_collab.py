@@ -76,7 +76,7 @@ def test_a_file_without_a_column_is_named_in_one_line(tmp_path):
 
 def test_a_column_with_gaps_is_refused(tmp_path):
     df = RATINGS.assign(rating=[1, 2, None, 3, 4])
-    with pytest.raises(ValueError, match=r"^column 'rating' has gaps: leave those rows out$"):
+    with pytest.raises(ValueError, match=r"^column 'rating' has gaps or infinite values: leave those rows out$"):
         CollabFilterDataset(tmp_path, df, "userId", "movieId", "rating")
     with pytest.raises(ValueError, match="unknown column 'item'; known: "):
         CollabFilterDataset(tmp_path, df, "userId", "item", "rating")

@@ -1,3 +1,5 @@
+import copy
+
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
@@ -65,6 +67,17 @@ def test_a_hook_leaves_the_output_alone(gap, pictures):
     with SaveFeatures(gap[0]), SaveFeatures(gap[1]):
         assert registered(gap) == [1, 1]
         assert torch.equal(gap(pictures), plain)
+
+
+def test_features_are_kept_from_an_activation_in_place(deep, pictures):
+    """`deep` has its ReLU in place right after BatchNorm; a copy of it has a plain one."""
+    plain = copy.deepcopy(deep)
+    plain[0][2] = nn.ReLU()
+    with SaveFeatures(deep[0][1]) as sfs:
+        deep(pictures)
+    assert sfs.features.min() < 0
+    torch.testing.assert_close(sfs.features, plain[0][:2](pictures))
+    torch.testing.assert_close(grad_cam(deep, deep[0][1], pictures, 0), grad_cam(plain, plain[0][1], pictures, 0))
 
 
 def test_nothing_stays_registered_after_an_error(gap, pictures):

@@ -1,4 +1,5 @@
 import copy
+from functools import partial
 
 import numpy as np
 import pytest
@@ -406,3 +407,58 @@ def test_saved_weights_come_back(tmp_path):
     load_model(other, str(tmp_path / "new" / "weights"))
     assert torch.equal(other[0][0].weight, model[0][0].weight)
     assert [file.name for file in sorted((tmp_path / "new").iterdir())] == ["weights"]
+
+
+def test_weights_of_another_network_are_refused_and_change_nothing(learn, tmp_path):
+    """torch copies what fits before it raises."""
+    wider = mlp(7)
+    nn.init.ones_(wider[0][0].bias)
+    save_model(wider, tmp_path / "wider.pt")
+    before = state(learn.model)
+    with pytest.raises(
+        ValueError, match=r"wider\.pt: weights of another network: 2\.0\.weight is \(7, 16\), not \(3, 16\)$"
+    ) as e:
+        load_model(learn.model, tmp_path / "wider.pt")
+    assert "\n" not in str(e.value)
+    assert all(torch.equal(before[k], v) for k, v in learn.model.state_dict().items())
+
+
+@pytest.mark.parametrize("content", [b"", b"not weights", None])
+def test_a_file_that_is_no_file_of_weights_is_named(learn, tmp_path, content):
+    file = tmp_path / "bad.pt"
+    save_model(learn.model, file)
+    file.write_bytes(file.read_bytes()[:500] if content is None else content)
+    with pytest.raises(ValueError, match=r"bad\.pt: not a file that save_model wrote, or cut short$"):
+        load_model(learn.model, file)
+
+
+def test_the_best_epoch_is_saved(learn):
+    """The file holds the weights after the epoch of the highest accuracy (of equal ones, that of the lowest loss)."""
+    seen = []
+
+    class Keep(Callback):
+        def on_epoch_end(self, metrics):
+            seen.append((metrics[1], -metrics[0], state(learn.model)))
+
+    learn.fit(0.3, 3, best_save_name="best", callbacks=[Keep()])
+    best = max(seen, key=lambda row: row[:2])[2]
+    assert not all(torch.equal(best[k], v) for k, v in learn.model.state_dict().items())  # it was not the last
+    learn.load("best")
+    assert all(torch.equal(best[k], v) for k, v in learn.model.state_dict().items())
+
+
+def test_without_metrics_the_lowest_loss_is_the_best(learn):
+    learn.metrics = []
+    learn.fit(0.3, 3, best_save_name="best")
+    learn.load("best")
+    assert validate(learn.model, learn.data.val_dl, F.nll_loss)[0] == pytest.approx(min(learn.sched.val_losses))
+
+
+def test_plots_before_training_say_what_to_call(learn):
+    with pytest.raises(RuntimeError, match="call fit or lr_find first"):
+        learn.sched.plot()
+
+
+def test_an_implementation_chosen_by_partial_is_kept():
+    opt = LayerOptimizer(partial(torch.optim.Adam, foreach=True), mlp(), 0.1).opt
+    assert (opt.defaults["foreach"], opt.defaults["fused"]) == (True, None)

@@ -50,6 +50,25 @@ def test_pictures_are_decoded_once(files, monkeypatch):
     assert len(seen) == 12
 
 
+def test_the_last_picture_by_a_negative_number_is_not_kept_twice(files):
+    np.testing.assert_array_equal(files[-1][0], files[11][0])
+    assert list(files.kept) == [11]
+    with pytest.raises(IndexError):
+        files[12]
+
+
+def test_grey_of_16_bits_keeps_its_shades(tmp_path):
+    """One byte of the two, as OpenCV does it; Pillow alone makes 255 of all from 255 on."""
+    shades = np.array([[0, 255, 5_000, 50_000, 65_535]], np.uint16)
+    Image.fromarray(shades).save(tmp_path / "a.png")
+    np.testing.assert_allclose(open_image(tmp_path / "a.png")[0, :, 0] * 255, shades[0] // 256, rtol=1e-6)
+
+
+def test_floats_up_to_255_are_refused_not_cut_off(tmp_path):
+    with pytest.raises(ValueError, match=r"floats in pictures lie in 0\.\.1, these reach 255: divide by 255"):
+        ArrayDataset(np.full((2, 24, 24, 3), 255.0), np.zeros(2), tfm=tfms_from_stats(imagenet_stats, 24)[0])
+
+
 def test_without_room_pictures_are_decoded_every_time_and_stay_the_same(files, monkeypatch):
     first = files.batch(torch.arange(6))[0]
     monkeypatch.setattr("psutil.virtual_memory", lambda: SimpleNamespace(available=1, total=8))

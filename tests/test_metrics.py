@@ -72,6 +72,11 @@ def test_f2_refuses_targets_that_are_class_numbers():
         f2(np.zeros((2, 3)), np.array([0, 1]))
 
 
+def test_targets_as_a_column_are_the_same_targets():
+    preds, column = np.eye(4), np.arange(4)[:, None]
+    assert accuracy_np(preds, column) == accuracy(torch.tensor(preds), torch.tensor(column)) == 1
+
+
 def test_accuracies_against_scikit_learn():
     rng = np.random.default_rng(0)
     preds, targs = rng.normal(size=(50, 4)), rng.integers(0, 4, 50)

@@ -324,7 +324,7 @@ def test_an_encoder_goes_from_the_language_model_into_the_classifier(tmp_path):
     source.model.eval().reset()
     learn.model.eval()
     torch.testing.assert_close(learn.model[0](x)[0], source.model[0](x))
-    message = r"^encoder 'enc' is of another vocabulary or other sizes: size mismatch for "
+    message = r"^encoder 'enc' is of another vocabulary or other sizes: .*: weights of another network: "
     with pytest.raises(ValueError, match=message) as e:
         classifying(learn.data, emb_sz=10).load_encoder("enc")
     assert "\n" not in str(e.value)

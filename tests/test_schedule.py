@@ -145,3 +145,9 @@ def test_cosanneal_runs_the_cycles_of_sgdr_and_tells_when_one_ends():
             assert not callback.on_batch_end(torch.tensor(1.0))
     assert got.lrs == want.lrs
     assert ends == [(0, 10), (1, 30), (2, 70)]
+
+
+@pytest.mark.parametrize(("nb", "mult"), [(0, 1), (10, 0), (10, 0.5)])
+def test_a_cycle_that_would_never_end_is_refused(nb, mult):
+    with pytest.raises(ValueError, match="a cycle has 1 iteration or more, and does not shrink"):
+        sgdr(nb, mult)

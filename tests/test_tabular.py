@@ -50,6 +50,12 @@ def test_join_keeps_every_row_of_the_left_in_order_and_marks_double_names():
     assert found["x_y"].fillna(-1).tolist() == [20, 10, -1, 10]
 
 
+def test_a_column_of_the_left_that_only_looks_like_a_double_stays():
+    left = pd.DataFrame({"key": [1, 2], "a_y": [3, 4]})
+    found = join_df(left, pd.DataFrame({"key": [1, 2], "a": [5, 6]}), "key")
+    assert found.to_dict("list") == {"key": [1, 2], "a_y": [3, 4], "a": [5, 6]}
+
+
 def test_a_second_join_replaces_the_double_names_of_the_first():
     left = pd.DataFrame({"key": ["a"], "x": [1]})
     for value in (2, 3):
@@ -172,6 +178,14 @@ def row_loop(df: pd.DataFrame, fld: str) -> list[float]:
     return found
 
 
+def test_a_gap_is_no_event_and_text_is_refused():
+    df = pd.DataFrame({"Store": 1, "Date": pd.date_range("2020-01-01", periods=4), "Promo": [0, np.nan, 1, 0]})
+    get_elapsed(df, "Promo", "After")
+    assert df["AfterPromo"].fillna(-9).tolist() == [-9, -9, 0, 1]
+    with pytest.raises(ValueError, match="column 'Promo' is text"):
+        get_elapsed(df.astype({"Promo": str}), "Promo", "After")
+
+
 def test_elapsed_takes_a_twentieth_of_the_time_of_a_loop():
     df = random_days(0, stores=150, days=1000).sort_values(["Store", "Date"])
     start = time.process_time()
@@ -207,6 +221,15 @@ def test_a_category_never_seen_in_training_is_number_zero():
     assert codes["k"].tolist() == [3, 0, 1, 2]
     assert codes["other"].tolist() == [1, 2, 3, 4]
     assert proc_df(trn)[0]["s"].tolist() == [1, 2, 3]
+
+
+def test_categories_of_another_type_are_refused():
+    trn = pd.DataFrame({"shop": ["1", "2"]})
+    train_cats(trn)
+    with pytest.raises(ValueError, match=r"column 'shop': no value is one of training \(int64 here, str there\)$"):
+        apply_cats(pd.DataFrame({"shop": [1, 2]}), trn)
+    apply_cats(new := pd.DataFrame({"shop": [None, None]}, dtype=object), trn)  # nothing known is another matter
+    assert new["shop"].isna().all()
 
 
 def test_categories_applied_twice_stay():
@@ -431,6 +454,30 @@ def test_test_rows_take_the_columns_in_the_order_of_training(tmp_path):
     test = pd.DataFrame({"flag": [True], "c": [3], "x": [7.0], "more": [1]})
     cats, conts, _ = next(iter(small_data(tmp_path, test_df=test).test_dl))
     assert (cats.tolist(), conts.tolist()) == ([[3]], [[7.0, 1.0]])
+
+
+@pytest.mark.parametrize(("y", "is_reg"), [([1, np.nan, 2], True), ([1, np.inf, 2], True), ([0, 1, 1.5], False)])
+def test_targets_that_are_no_targets_are_refused(tmp_path, y, is_reg):
+    with pytest.raises(ValueError, match="y has gaps, infinite values, or"):
+        ColumnarModelData.from_data_frame(tmp_path, [0], pd.DataFrame({"x": [1.0, 2, 3]}), y, [], is_reg=is_reg)
+
+
+def test_a_column_of_targets_is_one_target(tmp_path):
+    df = pd.DataFrame({"x": [1.0, 2, 3], "y": [4.0, 5, 6]})
+    data = ColumnarModelData.from_data_frame(tmp_path, [0], df[["x"]], df[["y"]], [])
+    assert data.trn_y.tolist() == [5, 6]
+
+
+def test_numbers_are_no_dates():
+    with pytest.raises(ValueError, match="column 'Date' is not dates: it is numbers"):
+        add_datepart(pd.DataFrame({"Date": [20150101]}), "Date")
+
+
+def test_there_must_be_numbers_to_scale():
+    df = pd.DataFrame({"shop": ["a", "b"]})
+    train_cats(df)
+    with pytest.raises(ValueError, match="no columns of numbers to scale"):
+        proc_df(df, do_scale=True)
 
 
 def test_class_numbers_stay_whole(tmp_path):

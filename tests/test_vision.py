@@ -1,3 +1,7 @@
+import os
+import shutil
+from functools import partial
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -233,6 +237,65 @@ def test_missing_class_folder(tmp_path):
     (tmp_path / "valid/red").rename(tmp_path / "valid/pink")
     with pytest.raises(FileNotFoundError, match="valid: no folder for class red"):
         ImageClassifierData.from_paths(tmp_path, tfms=transforms())
+
+
+def test_classes_that_are_in_one_folder_only(tmp_path):
+    picture_folder(tmp_path)
+    (tmp_path / "valid/zebra").mkdir()
+    with pytest.raises(ValueError, match=r"valid: zebra is no class of train$"):
+        ImageClassifierData.from_paths(tmp_path, tfms=transforms())
+    for folder in ("train/red", "valid/red", "valid/zebra"):
+        shutil.rmtree(tmp_path / folder)
+    with pytest.raises(ValueError, match="only one class, blue: there is nothing to tell apart"):
+        ImageClassifierData.from_paths(tmp_path, tfms=transforms())
+
+
+@pytest.mark.parametrize(
+    ("labels", "continuous", "message"),
+    [
+        (["a", "b", "", "a", "b"], False, r"labels\.csv: row 3 has no label$"),
+        (["1 2", "3 4", "5", "6 7", "8 9"], True, r"labels\.csv: row 3: '5' is not 2 numbers$"),
+        (["1", "2", "3", "x", "5"], True, r"labels\.csv: row 4: 'x' is not a number$"),
+    ],
+)
+def test_a_row_of_labels_that_cannot_be_read_is_named(tmp_path, labels, continuous, message):
+    picture_folder(tmp_path)
+    pd.DataFrame({"id": range(5), "labels": labels}).to_csv(file := tmp_path / "labels.csv", index=False)
+    read = partial(ImageClassifierData.from_csv, tmp_path, "train/red", file, tfms=transforms(), suffix=".png")
+    with pytest.raises(ValueError, match=message):
+        read(continuous=continuous)
+
+
+def test_single_labels_are_numbered_in_sorted_order(tmp_path):
+    picture_folder(tmp_path)
+    table = pd.DataFrame({"id": range(6), "labels": ["pug", "cat", "pug", "ape", "cat", "ape"]})
+    table.to_csv(file := tmp_path / "labels.csv", index=False)
+    read = partial(ImageClassifierData.from_csv, tmp_path, "train/red", file, tfms=transforms(), suffix=".png")
+    data = read(val_idxs=[0, 3])
+    assert (data.classes, data.is_multi) == (["ape", "cat", "pug"], False)
+    assert (data.trn_y.tolist(), data.val_y.tolist()) == ([1, 2, 1, 0], [2, 0])
+
+
+def test_a_picture_replaced_is_resized_again(tmp_path, data):
+    data.resize(20)
+    Image.new("RGB", (40, 40), "white").save(file := tmp_path / "train/red/0.png")
+    os.utime(file, (file.stat().st_mtime + 5,) * 2)
+    again = data.resize(20).fix_ds
+    white, _ = again[again.fnames.index("train/red/0.png")]
+    assert again.denorm(white).min() > 0.99
+
+
+def test_activations_come_as_often_as_the_pictures_would(learn):
+    learn.data.trn_dl.passes = 2.5
+    assert len(learn.batches.trn_dl) == len(learn.data.trn_dl) == 8
+
+
+def test_data_of_other_classes_are_refused(tmp_path, learn):
+    other = picture_folder(tmp_path / "other")
+    for split in ("train", "valid"):
+        shutil.copytree(other / split / "red", other / split / "green")
+    with pytest.raises(ValueError, match="the network has 2 outputs, the data need 3"):
+        learn.set_data(ImageClassifierData.from_paths(other, bs=8, tfms=transforms()))
 
 
 def test_other_bad_input(tmp_path, data):

@@ -37,7 +37,7 @@ def load() -> dict[str, Dataset]:
 
 def choose(what: str, value: str, known: Iterable[str]) -> str:
     """Return `value` if it is known; ValueError with the nearest and all known ones, in one line, if not."""
-    if value in (known := sorted(known)):
+    if value in (known := sorted(known, key=str)):
         return value
-    hint = "".join(f" did you mean {near!r}?" for near in difflib.get_close_matches(value, known, n=1))
-    raise ValueError(f"unknown {what} {value!r};{hint} known: {' '.join(', '.join(known).split())}")
+    hint = "".join(f" did you mean {near!r}?" for near in difflib.get_close_matches(str(value), map(str, known), n=1))
+    raise ValueError(f"unknown {what} {value!r};{hint} known: {' '.join(', '.join(map(str, known)).split())}")
