@@ -59,6 +59,8 @@ def open_image(file: str | Path) -> np.ndarray:
 class ArrayDataset:
     """Arrays of equal length, `y` last; given `tfm` the first holds pictures (n, 3, h, w) or (n, h, w, 3)."""
 
+    classes: Sequence[str] = ()  # their names, where y holds their numbers
+
     def __init__(self, *arrays: Any, tfm: Transforms | None = None) -> None:
         if len({len(a) for a in arrays}) > 1:
             raise ValueError(f"arrays differ in length: {[len(a) for a in arrays]}")

@@ -45,6 +45,8 @@ class ImageClassifierData:
         self.path, self.bs, self.classes, self.tfms, self.splits = path, bs, list(classes), tfms, splits
         for name, split, tfm in LOADERS:
             ds = None if splits[split] is None else make(*splits[split], tfm=tfms[tfm])
+            if ds is not None:
+                ds.classes = self.classes
             setattr(self, f"{name}_ds", ds)
             setattr(self, f"{name}_dl", None if ds is None else BatchLoader(ds, bs, shuffle=name == "trn"))
         self.trn_y, self.val_y, self.sz = self.trn_ds.y, self.val_ds.y, tfms[0] and tfms[0].sz
