@@ -233,6 +233,13 @@ def _matrices(df: DataFrame, cat_flds: list[str], cont_flds: list[str]) -> list[
     return [df[cat_flds].to_numpy(np.int64), df[cont_flds].to_numpy(np.float32)]
 
 
+def check_codes(codes: Tensor, rows: Tensor) -> None:
+    """IndexError if a code, of (n, tables), has no row in its table. Not on a GPU, which would wait for the answer."""
+    if codes.device.type == "cpu" and ((codes < 0) | (codes >= rows)).any():
+        low, high = codes.amin(0).tolist(), codes.amax(0).tolist()
+        raise IndexError(f"codes from {low} to {high} for tables of {rows.tolist()} rows")
+
+
 class Embeddings(nn.Module):
     """Tables of (rows, width) numbers in one vector, so that one lookup serves all: 22 would keep a GPU waiting.
 
@@ -243,6 +250,7 @@ class Embeddings(nn.Module):
         super().__init__()
         tables = [torch.empty(size).uniform_(-2 / (size[1] + 1), 2 / (size[1] + 1)) for size in sizes]
         self.numbers, self.sizes = nn.Parameter(torch.cat([torch.empty(0), *[t.flatten() for t in tables]])), sizes
+        self.rows = torch.tensor([rows for rows, _ in sizes])
         starts = np.cumsum([0, *[table.numel() for table in tables]]).tolist()
         outputs = [(i, starts[i] + k, width) for i, (_, width) in enumerate(sizes) for k in range(width)]
         for name, value in zip(("table", "start", "width"), torch.tensor(outputs).long().view(-1, 3).T, strict=True):
@@ -254,6 +262,7 @@ class Embeddings(nn.Module):
 
     def forward(self, codes: Tensor) -> Tensor:
         """Codes (n, tables), each below the rows of its table, to numbers (n, sum of the widths)."""
+        check_codes(codes, self.rows)
         places = codes.index_select(1, self.table) * self.width + self.start
         return self.numbers.index_select(0, places.flatten()).view_as(places)
 

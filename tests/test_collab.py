@@ -104,6 +104,15 @@ def test_dot_product_with_biases_by_hand():
     torch.testing.assert_close(found, torch.tensor(expected))
 
 
+@pytest.mark.skipif(DEVICE.type != "cpu", reason="on a GPU codes are not checked: it would wait for the answer")
+@pytest.mark.parametrize("row", [[3, 0], [0, 5], [-1, 0]])
+def test_a_number_without_a_row_is_refused_as_by_a_table_of_its_own(row):
+    """All rows are in one table: number 3 of three users would be the first item."""
+    for make in (lambda: EmbeddingDot(4, 3, 5), lambda: EmbeddingDotBias(4, 3, 5, 1, 5)):
+        with pytest.raises(IndexError):
+            make()(torch.tensor([[1, 1], row]), None)
+
+
 def test_tables_are_parts_of_the_one_that_learns():
     """What a lesson reads from `m.ib` after training is what training changed; the gradient is that of four tables."""
     set_seed(0)

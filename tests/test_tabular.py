@@ -564,6 +564,13 @@ def test_one_lookup_equals_one_for_each_table_forwards_and_backwards():
     torch.testing.assert_close(model.outp.weight.grad, reference.outp.weight.grad)
 
 
+@pytest.mark.skipif(DEVICE.type != "cpu", reason="on a GPU codes are not checked: it would wait for the answer")
+@pytest.mark.parametrize("codes", [[5, 0, 0], [0, 2, 0], [0, 0, 7], [0, -1, 0]])
+def test_a_code_without_a_row_is_refused_and_no_neighbour_read(codes):
+    with pytest.raises(IndexError, match=r"codes from \[.*\] to \[.*\] for tables of \[5, 2, 7\] rows"):
+        Embeddings(SIZES)(torch.tensor([[4, 1, 6], codes]))
+
+
 def test_a_table_of_the_model_is_the_memory_it_trains():
     embs = Embeddings(SIZES)
     assert [tuple(table.weight.shape) for table in embs] == SIZES
