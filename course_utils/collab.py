@@ -49,7 +49,6 @@ class EmbeddingDotBias(nn.Module):
         super().__init__()
         self.emb, self.sizes = get_emb(n_users + n_items, n_factors + 1), [n_users, n_items]
         self.register_buffer("first", torch.tensor([0, n_users]), persistent=False)
-        self.rows = torch.tensor(self.sizes)
         self.min_score, self.max_score = min_score, max_score
 
     u = property(lambda self: self._part(0, slice(None, -1)), doc="Factors of the users, on the memory of the table.")
@@ -62,7 +61,7 @@ class EmbeddingDotBias(nn.Module):
 
     def forward(self, cats: Tensor, conts: Tensor) -> Tensor:
         """As in `EmbeddingDot`."""
-        check_codes(cats, self.rows)
+        check_codes(cats, self.sizes)
         factors, biases = self.emb(cats + self.first).split([self.emb.embedding_dim - 1, 1], 2)
         users, items = factors.unbind(1)
         res = (users * items).sum(1) + biases.sum((1, 2))

@@ -22,7 +22,8 @@ class SaveFeatures:
         self.hook = module.register_forward_hook(self._save)
 
     def _save(self, module: nn.Module, args: tuple, output: Any) -> Any:
-        self._output = output  # the next layer gets a copy: an activation in place would change what is kept
+        # The next layer gets a copy: an activation in place would change what is kept
+        self._output = output
         return output.clone() if isinstance(output, Tensor) else output
 
     @property
@@ -66,7 +67,7 @@ def grad_cam(model: nn.Module, layer: nn.Module, x: Tensor, y: int | Sequence[in
     with SaveFeatures(layer) as saved, torch.enable_grad():
         scores = model(x.detach().requires_grad_())  # or frozen layers would have no gradient
         if (maps := saved.features).ndim != 4:
-            raise ValueError(f"grad_cam needs a layer that gives maps (n, c, h, w), not {tuple(maps.shape)}")
+            raise ValueError(f"grad_cam needs maps (n, c, h, w), not {tuple(maps.shape)}")
         (grads,) = torch.autograd.grad(scores[range(len(x)), y].sum(), maps)
     return torch.einsum("nc,nchw->nhw", grads.mean((2, 3)), maps).relu().detach()
 

@@ -233,11 +233,11 @@ def _matrices(df: DataFrame, cat_flds: list[str], cont_flds: list[str]) -> list[
     return [df[cat_flds].to_numpy(np.int64), df[cont_flds].to_numpy(np.float32)]
 
 
-def check_codes(codes: Tensor, rows: Tensor) -> None:
+def check_codes(codes: Tensor, rows: Sequence[int]) -> None:
     """IndexError if a code, of (n, tables), has no row in its table. Not on a GPU, which would wait for the answer."""
-    if codes.device.type == "cpu" and ((codes < 0) | (codes >= rows)).any():
+    if codes.device.type == "cpu" and (codes.numpy().astype(np.uint64) >= rows).any():  # without a sign -1 is huge
         low, high = codes.amin(0).tolist(), codes.amax(0).tolist()
-        raise IndexError(f"codes from {low} to {high} for tables of {rows.tolist()} rows")
+        raise IndexError(f"codes from {low} to {high} for tables of {list(rows)} rows")
 
 
 class Embeddings(nn.Module):
@@ -250,7 +250,7 @@ class Embeddings(nn.Module):
         super().__init__()
         tables = [torch.empty(size).uniform_(-2 / (size[1] + 1), 2 / (size[1] + 1)) for size in sizes]
         self.numbers, self.sizes = nn.Parameter(torch.cat([torch.empty(0), *[t.flatten() for t in tables]])), sizes
-        self.rows = torch.tensor([rows for rows, _ in sizes])
+        self.rows = [rows for rows, _ in sizes]
         starts = np.cumsum([0, *[table.numel() for table in tables]]).tolist()
         outputs = [(i, starts[i] + k, width) for i, (_, width) in enumerate(sizes) for k in range(width)]
         for name, value in zip(("table", "start", "width"), torch.tensor(outputs).long().view(-1, 3).T, strict=True):
