@@ -176,7 +176,7 @@ def test_grad_cam_leaves_no_trace(deep, pictures):
 
 
 def test_grad_cam_needs_maps_and_a_class_that_exists(deep, pictures):
-    with pytest.raises(ValueError, match=r"gives maps \(n, c, h, w\), not \(5, 4\)"):
+    with pytest.raises(ValueError, match=r"needs maps \(n, c, h, w\), not \(5, 4\)"):
         grad_cam(deep, deep[2], pictures, 0)
     with pytest.raises(IndexError, match="size 4"):
         grad_cam(deep, deep[0], pictures, 4)
