@@ -243,16 +243,17 @@ def _markdown(head: list[str], rows: list[list[str]]) -> str:
 def page() -> str:
     """results/README.md: every stage of every lesson, then speed."""
     sections = [f"## {lesson}\n\n{lesson_table(lesson)}" for lesson in lessons()]
-    return "\n\n".join([INTRODUCTION, *sections, "## Speed", SPEED, *_speed(), shortfalls(comparisons())]) + "\n"
+    rows = comparisons()
+    return "\n\n".join([INTRODUCTION, *sections, "## Speed", SPEED, *_speed(rows), shortfalls(rows)]) + "\n"
 
 
-def _speed() -> list[str]:
-    return [COLUMNS, speed_table(comparisons()), overhead_line(), preparation_line()]
+def _speed(rows: Sequence[Comparison]) -> list[str]:
+    return [COLUMNS, speed_table(rows), overhead_line(), preparation_line()]
 
 
 def updated(readme: str) -> str:
     """README.md with the tables between its markers made anew."""
-    tables = {"results": summary(), "bench": "\n\n".join(_speed())}
+    tables = {"results": summary(), "bench": "\n\n".join(_speed(comparisons()))}
     for name, table in tables.items():
         start, end = f"<!-- {name}: made by `make results` -->", f"<!-- end of {name} -->"
         readme = re.sub(
