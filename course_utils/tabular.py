@@ -105,10 +105,10 @@ def proc_df(df: DataFrame, y_fld: str | None = None, skip_flds: Names | None = N
     if odd := [n for n, t in df.dtypes.items() if not (is_numeric_dtype(t) or isinstance(t, pd.CategoricalDtype))]:
         raise ValueError(f"column {odd[0]!r} is neither numbers nor categories: train_cats(df), or skip_flds")
     na_dict = _fill_missing(df, na_dict, mapper)
-    if do_scale and not _numbers(df):
-        raise ValueError("do_scale=True, but there are no columns of numbers to scale")
     if do_scale:
-        mapper = mapper or StandardScaler().fit(df[_numbers(df)].astype(float))
+        if not (numbers := _numbers(df)):
+            raise ValueError("do_scale=True, but there are no columns of numbers to scale")
+        mapper = mapper or StandardScaler().fit(df[numbers].astype(float))
         names = [choose("column", name, df) for name in mapper.feature_names_in_]
         df[names] = mapper.transform(df[names].astype(float)).astype(np.float32)
     for name, column in df.select_dtypes("category").items():
@@ -250,7 +250,6 @@ class Embeddings(nn.Module):
         super().__init__()
         tables = [torch.empty(size).uniform_(-2 / (size[1] + 1), 2 / (size[1] + 1)) for size in sizes]
         self.numbers, self.sizes = nn.Parameter(torch.cat([torch.empty(0), *[t.flatten() for t in tables]])), sizes
-        self.rows = [rows for rows, _ in sizes]
         starts = np.cumsum([0, *[table.numel() for table in tables]]).tolist()
         outputs = [(i, starts[i] + k, width) for i, (_, width) in enumerate(sizes) for k in range(width)]
         for name, value in zip(("table", "start", "width"), torch.tensor(outputs).long().view(-1, 3).T, strict=True):
@@ -262,7 +261,7 @@ class Embeddings(nn.Module):
 
     def forward(self, codes: Tensor) -> Tensor:
         """Codes (n, tables), each below the rows of its table, to numbers (n, sum of the widths)."""
-        check_codes(codes, self.rows)
+        check_codes(codes, [rows for rows, _ in self.sizes])
         places = codes.index_select(1, self.table) * self.width + self.start
         return self.numbers.index_select(0, places.flatten()).view_as(places)
 

@@ -104,7 +104,8 @@ class RandomLighting:
     def __call__(self, x: Tensor, top: float = 1.0) -> Tensor:
         """Float (n, 3, h, w) with values in 0..top to the same, in place."""
         bright, c = _uniform(len(x), -self.b, self.b), _uniform(len(x), -self.c, self.c)
-        bright, gain = (to_device(o).view(-1, 1, 1, 1) for o in (bright * top, torch.where(c < 0, 1 / (1 - c), 1 + c)))
+        gain = torch.where(c < 0, 1 / (1 - c), 1 + c)
+        bright, gain = (to_device(o).view(-1, 1, 1, 1) for o in (bright * top, gain))
         return torch.addcmul(x.mean((1, 2, 3), keepdim=True) * (1 - gain) + bright, x, gain).clamp_(0, top)
 
 

@@ -44,11 +44,12 @@ class ImageClassifierData:
             raise ValueError("pass tfms=tfms_from_model(arch, sz): a batch needs pictures of one size")
         self.path, self.bs, self.classes, self.tfms, self.splits = path, bs, list(classes), tfms, splits
         for name, split, tfm in LOADERS:
-            ds = None if splits[split] is None else make(*splits[split], tfm=tfms[tfm])
-            if ds is not None:
-                ds.classes = self.classes
+            ds = dl = None
+            if splits[split] is not None:
+                ds = make(*splits[split], tfm=tfms[tfm])
+                ds.classes, dl = self.classes, BatchLoader(ds, bs, shuffle=name == "trn")
             setattr(self, f"{name}_ds", ds)
-            setattr(self, f"{name}_dl", None if ds is None else BatchLoader(ds, bs, shuffle=name == "trn"))
+            setattr(self, f"{name}_dl", dl)
         self.trn_y, self.val_y, self.sz = self.trn_ds.y, self.val_ds.y, tfms[0] and tfms[0].sz
         self.is_reg, self.is_multi = not self.classes, bool(self.classes) and self.trn_y.ndim == 2
         if len(self.classes) == 1 and not self.is_multi:

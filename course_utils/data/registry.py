@@ -37,7 +37,8 @@ def load() -> dict[str, Dataset]:
 
 def choose(what: str, value: str, known: Iterable[str]) -> str:
     """Return `value` if it is known; ValueError with the nearest and all known ones, in one line, if not."""
-    if value in (known := sorted(known, key=str)):
+    if value in (known := list(known)):
         return value
-    hint = "".join(f" did you mean {near!r}?" for near in difflib.get_close_matches(str(value), map(str, known), n=1))
-    raise ValueError(f"unknown {what} {value!r};{hint} known: {' '.join(', '.join(map(str, known)).split())}")
+    names = sorted(map(str, known))
+    hint = "".join(f" did you mean {near!r}?" for near in difflib.get_close_matches(str(value), names, n=1))
+    raise ValueError(f"unknown {what} {value!r};{hint} known: {' '.join(', '.join(names).split())}")
