@@ -125,7 +125,7 @@ def test_kinds_differ_in_colour():
     """Mean colour of what a fish of each kind covers, without light and noise: no two kinds are near."""
     means = []
     for kind in fish.FISH:
-        back, belly, fins, _ = fish.palette(fish.FISH[kind][0])
+        back, belly, fins, _ = fish.palette(fish.FISH[kind]["colours"])
         means.append(np.r_[back, belly, fins])
     apart = np.linalg.norm(np.array(means)[:, None] - means, axis=2) + 9 * np.eye(5)
     assert apart.min() > 0.15

@@ -1,7 +1,6 @@
 """The samples that are tables: simulated sales and MovieLens 100k."""
 
 import hashlib
-import json
 import tarfile
 import zipfile
 
@@ -14,6 +13,8 @@ from course_utils.data.samples import member, movielens, rossmann
 from course_utils.tabular import add_datepart, exp_rmspe, join_df
 
 TABLES = ["train", "test", "store", "store_states", "state_names", "googletrend", "weather"]
+SIGMA = rossmann.SIGMA
+LEAST_RMSPE = np.sqrt(1 - np.exp(-(SIGMA**2)))
 
 
 def read(folder, name: str, **kwargs) -> pd.DataFrame:
@@ -45,7 +46,7 @@ def sold(shops):
 def test_all_tables_and_two_builds_alike(shops, tmp_path):
     rossmann.build(tmp_path)
     assert digests(tmp_path) == digests(shops)
-    assert {p.stem for p in shops.iterdir()} == {*TABLES, "expected_sales", "noise"}
+    assert {p.stem for p in shops.iterdir()} == {*TABLES, "expected_sales"}
     assert sum(p.stat().st_size for p in shops.iterdir()) < 8e6
 
 
@@ -101,21 +102,21 @@ def test_holidays_are_those_of_germany(shops):
     assert set(kind.loc["2014-06-18"]) == {"0"}
 
 
-def test_the_noise_is_what_noise_json_says(shops, sold):
-    """Sizes of the noise, by formula, against a simulation and against the sales themselves."""
-    noise = json.loads((shops / "noise.json").read_text("utf-8"))
-    ratio = np.exp(noise["sigma"] * np.random.default_rng(0).normal(size=4_000_000))
+def test_the_noise_is_as_large_as_the_builder_says(sold):
+    """RMSPE of the expected sales m, and the least, of m * exp(-1.5 sigma²): by formula, simulated, in the sales."""
+    ratio = np.exp(SIGMA * np.random.default_rng(0).normal(size=4_000_000))
     factors = np.linspace(0.95, 1.0, 51)
     simulated = [np.sqrt(np.mean((1 - f / ratio) ** 2)) for f in factors]
-    assert simulated[-1] == pytest.approx(noise["rmspe_of_expected"], rel=2e-3)
-    assert min(simulated) == pytest.approx(noise["least_rmspe"], rel=2e-3)
-    assert factors[np.argmin(simulated)] == pytest.approx(np.exp(-1.5 * noise["sigma"] ** 2), abs=2e-3)
+    of_expected = np.sqrt(1 - 2 * np.exp(SIGMA**2 / 2) + np.exp(2 * SIGMA**2))
+    assert simulated[-1] == pytest.approx(of_expected, rel=2e-3)
+    assert min(simulated) == pytest.approx(LEAST_RMSPE, rel=2e-3)
+    assert factors[np.argmin(simulated)] == pytest.approx(np.exp(-1.5 * SIGMA**2), abs=2e-3)
     errors = np.log(sold["Sales"] / sold["Expected"])
     n = len(sold)
-    assert abs(errors.mean()) < 4 * noise["sigma"] / np.sqrt(n)
-    assert errors.std() == pytest.approx(noise["sigma"], rel=4 / np.sqrt(2 * n))
+    assert abs(errors.mean()) < 4 * SIGMA / np.sqrt(n)
+    assert errors.std() == pytest.approx(SIGMA, rel=4 / np.sqrt(2 * n))
     found = exp_rmspe(np.log(sold["Expected"]), np.log(sold["Sales"]))
-    assert found == pytest.approx(noise["rmspe_of_expected"], rel=0.02)
+    assert found == pytest.approx(of_expected, rel=0.02)
 
 
 def test_the_noise_depends_on_nothing(sold):
@@ -129,13 +130,12 @@ def test_the_noise_depends_on_nothing(sold):
     assert abs(errors.corr(in_time.shift())) < 4 / np.sqrt(len(errors))
 
 
-def test_no_cheap_predictor_comes_near_the_noise(shops, sold):
-    least = json.loads((shops / "noise.json").read_text("utf-8"))["least_rmspe"]
+def test_no_cheap_predictor_comes_near_the_noise(sold):
     log, valid = np.log(sold["Sales"]), sold["Date"] >= "2015-06-01"
     for keys, margin in ([], 2.5), (["Store"], 1.9), (["Store", "DayOfWeek", "Promo"], 1.3):
         means = log[~valid].groupby([sold[k] for k in keys] or sold["Open"]).mean()
         found = sold.loc[valid, keys or ["Open"]].join(means.rename("mean"), on=keys or ["Open"])["mean"]
-        assert exp_rmspe(found, log[valid]) > margin * least, keys
+        assert exp_rmspe(found, log[valid]) > margin * LEAST_RMSPE, keys
 
 
 def test_near_states_are_alike(shops, sold):

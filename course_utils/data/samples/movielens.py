@@ -1,7 +1,6 @@
 """MovieLens 100k, real ratings, in the tables of the later ml-latest-small that the lesson reads.
 
-100,000 ratings, 1 to 5, of 1,682 films by 943 people, from September 1997 to April 1998 (Harper and Konstan: The
-MovieLens Datasets. ACM TiiS 5(4):19, 2015). They come out of a data package.
+100,000 ratings, 1 to 5, of 1,682 films by 943 people (Harper and Konstan: The MovieLens Datasets. ACM TiiS, 2015).
 """
 
 from pathlib import Path
@@ -19,7 +18,7 @@ GENRES = {"Children's": "Children", "unknown": "(no genres listed)"}  # as the l
 
 
 def build(target: Path) -> None:
-    """Write `target`/ratings.csv and movies.csv, both sorted. DataError if the package is missing or another one."""
+    """Write `target`/ratings.csv and movies.csv, both sorted. Used in lesson 5."""
     ratings = _read("inter", ["userId", "movieId", "rating", "timestamp"]).sort_values(["userId", "movieId"])
     films = _read("item", ["movieId", "title", "year", "genres"]).sort_values("movieId")
     year = films["year"].where(films["year"].str.isdigit(), "")  # two films have other things there

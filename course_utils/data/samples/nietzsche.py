@@ -1,7 +1,4 @@
-"""Stand-in for Nietzsche's writings: the start of the King James Bible (1611, public domain), as one plain text.
-
-It comes out of a data package whose module holds the book as one string. The module is parsed, never imported.
-"""
+"""Stand-in for Nietzsche's writings: the start of the King James Bible (1611, public domain), as one plain text."""
 
 import ast
 import re
@@ -22,9 +19,9 @@ PLAIN = str.maketrans({"’": "'", "—": "--", "[": "", "]": ""})
 def build(target: Path) -> None:
     """Write `target`/nietzsche.txt: ASCII, a verse a line, an empty line between chapters, no numbers or headings.
 
-    It ends with the last verse that fits into 600,000 characters. DataError if the package is missing or another one.
-    Used in lesson 6.
+    It ends with the last verse that fits into 600,000 characters. Used in lesson 6.
     """
+    # The package's module holds the book as one string; it is parsed, never imported
     module = ast.parse(member(WHEEL, MEMBER).read())
     book = max((node.value for node in ast.walk(module) if isinstance(node, ast.Constant)), key=lambda v: len(str(v)))
     text = re.sub(r" *\( *", " (", book.translate(PLAIN))  # some brackets have the blank on the wrong side

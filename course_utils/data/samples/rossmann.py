@@ -4,7 +4,6 @@ What a shop sells in a day is what the calendar, the shop, its state, the weathe
 can predict: exp(SIGMA * normal). `expected_sales.csv` has the former, so that the best possible RMSPE is known.
 """
 
-import json
 from pathlib import Path
 
 import numpy as np
@@ -13,34 +12,13 @@ from pandas import DataFrame, Series
 
 __all__ = ["VERSION", "build"]
 
-VERSION: int = 2
+VERSION: int = 3
 SIGMA = 0.1
 DAYS = pd.date_range("2013-01-01", "2015-09-17")
 TYPES = {"a": 43, "b": 3, "c": 10, "d": 24}  # how many shops; those of type b open on Sundays and holidays
 
-# Name, code, latitude, longitude, shops, first day of the summer holidays. As in the competition Bremen has no shops
-# of its own: Lower Saxony's code stands for both.
-STATES = DataFrame(
-    [
-        ("BadenWuerttemberg", "BW", 48.6, 9.0, 8, "07-25"),
-        ("Bayern", "BY", 48.9, 11.5, 9, "07-31"),
-        ("Berlin", "BE", 52.5, 13.4, 8, "07-09"),
-        ("Brandenburg", "BB", 52.3, 13.6, 0, "07-09"),
-        ("Bremen", "HB", 53.1, 8.8, 0, "07-20"),
-        ("Hamburg", "HH", 53.6, 10.0, 5, "07-12"),
-        ("Hessen", "HE", 50.6, 9.0, 8, "07-22"),
-        ("MecklenburgVorpommern", "MV", 53.8, 12.5, 0, "07-08"),
-        ("Niedersachsen", "HB,NI", 52.8, 9.2, 5, "07-20"),
-        ("NordrheinWestfalen", "NW", 51.5, 7.5, 12, "07-02"),
-        ("RheinlandPfalz", "RP", 49.9, 7.4, 5, "07-22"),
-        ("Saarland", "SL", 49.4, 6.9, 0, "07-22"),
-        ("Sachsen", "SN", 51.0, 13.4, 6, "07-14"),
-        ("SachsenAnhalt", "ST", 51.9, 11.7, 5, "07-14"),
-        ("SchleswigHolstein", "SH", 54.2, 9.8, 5, "07-14"),
-        ("Thueringen", "TH", 50.9, 11.0, 4, "07-14"),
-    ],
-    columns=["StateName", "State", "lat", "lon", "shops", "summer"],
-)
+# summer: first day of the holidays. Bremen has no shops, as in the competition: Lower Saxony's code stands for both
+STATES = pd.read_csv(Path(__file__).with_name("states.csv"))
 NO_TREND = ["Rossmann_DE_BB", "Rossmann_DE_HB", "Rossmann_DE_MV"]
 EASTER = {2013: "2013-03-31", 2014: "2014-04-20", 2015: "2015-04-05"}
 REGIONAL = {"01-06": "BW BY ST", "08-15": "BY SL", "10-31": "BB MV SN ST TH", "11-01": "BW BY NW RP SL"}
@@ -55,7 +33,7 @@ REOPENED = dict(enumerate(np.linspace(0.5, 0.1, 7)))
 
 
 def build(target: Path) -> None:
-    """Write the seven tables into `target`, expected_sales.csv (Store, Date, Expected of open days) and noise.json."""
+    """Write the seven tables into `target`, and expected_sales.csv (Store, Date, Expected of open days)."""
     rng = np.random.default_rng(2013)
     calendar, trend, shops = _calendar(), _trend(rng), _shops(rng)
     weather = _weather(rng, calendar)
@@ -71,14 +49,10 @@ def build(target: Path) -> None:
     days["Sales"] = (days.Open * days.Expected * np.exp(SIGMA * rng.normal(size=len(days)))).round().astype(int)
     days["Customers"] = (days.Sales / days.basket * np.exp(0.05 * rng.normal(size=len(days)))).round().astype(int)
     tables = _sales_tables(rng, days) | {"weather": weather, "googletrend": trend.loc[:, "file":"trend"]}
-    tables |= {"store": shops.loc[:, "Store":"PromoInterval"], "store_states": shops[["Store", "State"]]}
-    tables |= {"state_names": STATES[["StateName", "State"]]}
+    tables |= {"store": shops.loc[:, "Store":"PromoInterval"]}
+    tables |= {"store_states": shops[["Store", "State"]], "state_names": STATES[["StateName", "State"]]}
     for name, table in tables.items():
         table.to_csv(target / f"{name}.csv", index=False, lineterminator="\n", na_rep="NA")
-    v = SIGMA**2  # for sales of m * exp(sigma * normal): RMSPE of Expected, m, and the least, of m * exp(-1.5 sigma²)
-    of_expected, least = np.sqrt((1 - 2 * np.exp(v / 2) + np.exp(2 * v), 1 - np.exp(-v)))
-    noise = {"sigma": SIGMA, "rmspe_of_expected": of_expected, "least_rmspe": least}
-    (target / "noise.json").write_text(json.dumps(noise, indent=1) + "\n", "utf-8")
 
 
 def _sales_tables(rng: np.random.Generator, days: DataFrame) -> dict[str, DataFrame]:

@@ -3,6 +3,7 @@
 The pictures of a driver in a posture are frames of one film, nearly alike, and each driver has a look of its own.
 """
 
+import tomllib
 from functools import cache
 from pathlib import Path
 from types import SimpleNamespace
@@ -10,7 +11,7 @@ from types import SimpleNamespace
 import numpy as np
 from PIL import Image
 
-from course_utils.data.samples.dogscats import Field, Limb, halved, moved, noise, palette, render, rotation
+from .drawing import Field, Limb, chain, halve, moved, noise, palette, render, rotation
 
 __all__ = ["DRIVERS", "FRAMES", "POSTURES", "SIZE", "TEST", "VERSION", "build", "draw"]
 
@@ -19,24 +20,7 @@ SIZE, DRIVERS, FRAMES, TEST = (80, 60), 26, 6, 4  # pixels; drivers; frames of a
 WIDE = (2 * SIZE[0], 2 * SIZE[1])  # painted at twice the size
 SKIN, HAIR, SHIRT, LEGS, THING, SEAT, DASH, WHEEL, SLEEVE = range(9)
 SKINS, HAIRS = palette("f0c8a8dca884b87c548c5a3c5c3a28"), palette("1c16142e20185a3a208a6238b0a4986a2c1c")
-# In radii of a head, from its centre: ahead (to the right), down, towards the camera.
-RIGHT, LEFT = (5.9, 3.4, 0.9), (6.3, 3, -1)  # hands on the wheel
-POSTURES = {  # right hand, left hand, which of them holds something, degrees by which the head turns to the camera
-    "c0": (RIGHT, LEFT, None, 5),  # safe driving
-    "c1": ((3.5, 3.2, 1.3), LEFT, 0, 15),  # texting, right
-    "c2": ((0.7, 0.5, 1.1), LEFT, 0, 10),  # on the phone, right
-    "c3": (RIGHT, (3.7, 2.3, -1), 1, 5),  # texting, left
-    "c4": (RIGHT, (1.6, 0.5, -0.9), 1, 5),  # on the phone, left
-    "c5": ((6.3, 5.6, 1.8), LEFT, None, 15),  # at the radio
-    "c6": ((1.9, 0.9, 0.7), LEFT, 0, 5),  # drinking
-    "c7": ((-3, 4.6, 2.4), LEFT, None, 95),  # reaching behind
-    "c8": ((0.9, -0.9, 0.8), LEFT, None, 20),  # hair and make-up
-    "c9": ((4.6, 4.8, 1.3), LEFT, None, 75),  # talking to the passenger
-}
-
-
-def chain(paint: int, *balls: tuple) -> list[Limb]:
-    return [(paint, np.array(balls))]
+POSTURES = tomllib.loads(Path(__file__).with_name("postures.toml").read_text("utf-8"))
 
 
 def arm(side: float, hand: Field, fore: int) -> list[Limb]:
@@ -47,15 +31,15 @@ def arm(side: float, hand: Field, fore: int) -> list[Limb]:
 
 def person(posture: str, shift: Field, fore: int, hair: float) -> list[Limb]:
     """A driver; the rows of `shift` (4, 3) move the right hand, the left hand, the head and what a hand holds."""
-    right, left, holds, turn = POSTURES[posture]
-    hands = np.array((right, left)) + shift[:2]
+    known = POSTURES[posture]
+    hands = np.array(known["hands"]) + shift[:2]
     head = chain(SKIN, (0, 0, 0, 0.95), (0.2, 0.5, 0, 0.7)) + chain(SKIN, (0.95, 0.15, 0, 0.18))
     head += chain(HAIR, (-0.2, -0.4, 0, hair), (-0.4, 0.1, 0, 0.8))
-    head = moved(head, rotation(-turn - 15 * shift[2, 2], 0, 0), shift=(0.3, 0, 0) + shift[2] / 3)
+    head = moved(head, rotation(-known["turn"] - 15 * shift[2, 2], 0, 0), shift=(0.3, 0, 0) + shift[2] / 3)
     body = chain(SHIRT, (0.1, 2.6, 0, 1.2), (-0.1, 6, 0, 1.3)) + chain(SKIN, (0.1, 1.2, 0, 0.5))
     body += chain(LEGS, (0, 6.4, 0.6, 0.95), (5, 5.9, 0.8, 0.75), (7, 9, 0.8, 0.6))
-    if holds is not None:
-        x, y, z = hands[holds] + (0.2, -0.4, 0.3) + shift[3] / 4
+    if "holds" in known:
+        x, y, z = hands[known["holds"]] + (0.2, -0.4, 0.3) + shift[3] / 4
         body += chain(THING, (x, y + 0.5, z, 0.32), (x, y - 0.5, z, 0.32))
     return head + body + arm(1, hands[0], fore) + arm(-1, hands[1], fore)
 
@@ -93,7 +77,7 @@ def draw(driver: int, posture: str, frame: int) -> Image.Image:
     scene = me.paints[paint] * ((0.35 + 0.75 * shade.clip(0)) * np.where(paint == SHIRT, me.stripes, 1))[..., None]
     ground = np.where(me.window, me.outside + 0.12 * noise(now, WIDE, 12)[..., None], me.walls)
     scene = np.where((depth > -np.inf)[..., None], scene, ground) * film.normal(1, 0.1) * me.tint
-    return Image.fromarray(np.uint8(255 * (halved(scene) + now.normal(0, 0.015, (*SIZE[::-1], 3))).clip(0, 1)))
+    return Image.fromarray(np.uint8(255 * (halve(scene) + now.normal(0, 0.015, (*SIZE[::-1], 3))).clip(0, 1)))
 
 
 def build(target: Path) -> None:
