@@ -41,8 +41,7 @@ class EmbeddingDot(nn.Module):
 class EmbeddingDotBias(nn.Module):
     """The dot product and a bias for each user (`ub`) and item (`ib`), squeezed into the range of the scores.
 
-    All in one table, a row for each user, then one for each item, the bias last: one lookup, one tensor to update. Its
-    parts `u`, `i`, `ub`, `ib` are there to be read: no gradient flows through them.
+    All in one table, users first, biases last: one lookup, one tensor. No gradient flows through `u`, `i`, `ub`, `ib`.
     """
 
     def __init__(self, n_factors: int, n_users: int, n_items: int, min_score: float, max_score: float) -> None:
@@ -68,21 +67,19 @@ class EmbeddingDotBias(nn.Module):
         return self.min_score + (self.max_score - self.min_score) * res.sigmoid()
 
 
-class EmbeddingNet(nn.Module):
+class EmbeddingNet(EmbeddingDot):
     """A hidden layer on the factors of user and item, side by side; ratings from half a point below to one above."""
 
     def __init__(self, n_factors: int, n_users: int, n_items: int, min_score: float, max_score: float, nh: int = 10,
                  p1: float = 0.05, p2: float = 0.5) -> None:  # fmt: skip
         """`nh`: hidden units; `p1`, `p2`: dropout before and after them."""
-        super().__init__()
-        self.u, self.i = get_emb(n_users, n_factors), get_emb(n_items, n_factors)
+        super().__init__(n_factors, n_users, n_items)
         self.drop1, self.lin1 = nn.Dropout(p1), nn.Linear(2 * n_factors, nh)
         self.drop2, self.lin2 = nn.Dropout(p2), nn.Linear(nh, 1)
         self.low, self.high = min_score - 0.5, max_score + 0.5
 
     @torch.autocast("cuda", enabled=False)  # bfloat16 is too coarse for ratings
     def forward(self, cats: Tensor, conts: Tensor) -> Tensor:
-        """As in `EmbeddingDot`."""
         users, items = cats.unbind(1)
         x = self.drop1(torch.cat([self.u(users), self.i(items)], 1))
         x = self.lin2(self.drop2(self.lin1(x).relu()))

@@ -1,11 +1,11 @@
 """Where a network looks: a hook that keeps a layer's output, class activation maps, Grad-CAM. Used in lesson 7."""
 
 from collections.abc import Sequence
-from typing import Any, Self
+from contextlib import AbstractContextManager
+from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from matplotlib.axes import Axes
 from torch import Tensor, nn
 
@@ -14,7 +14,7 @@ from .core import T, to_np
 __all__ = ["SaveFeatures", "cam", "grad_cam", "heat_map", "show_cam"]
 
 
-class SaveFeatures:
+class SaveFeatures(AbstractContextManager):
     """Keeps what `module` gave last in `features`, graph included, until `remove()` or the end of a `with` block."""
 
     def __init__(self, module: nn.Module) -> None:
@@ -22,9 +22,8 @@ class SaveFeatures:
         self.hook = module.register_forward_hook(self._save)
 
     def _save(self, module: nn.Module, args: tuple, output: Any) -> Any:
-        # The next layer gets a copy: an activation in place would change what is kept
         self._output = output
-        return output.clone() if isinstance(output, Tensor) else output
+        return output.clone() if isinstance(output, Tensor) else output  # an activation in place would change it
 
     @property
     def features(self) -> Any:
@@ -36,9 +35,6 @@ class SaveFeatures:
     def remove(self) -> None:
         """Take the hook off the module; `features` stay."""
         self.hook.remove()
-
-    def __enter__(self) -> Self:
-        return self
 
     def __exit__(self, *error: object) -> None:
         self.remove()
@@ -74,7 +70,7 @@ def grad_cam(model: nn.Module, layer: nn.Module, x: Tensor, y: int | Sequence[in
 
 def show_cam(ax: Axes, picture: np.ndarray, heat: Any, title: str = "") -> None:
     """A heat map (h', w') of values in 0..1, enlarged bilinearly, over its picture (h, w, 3)."""
-    large = F.interpolate(T(heat)[None, None], picture.shape[:2], mode="bilinear", align_corners=False)
+    large = nn.functional.interpolate(T(heat)[None, None], picture.shape[:2], mode="bilinear", align_corners=False)
     ax.imshow(picture)
     ax.imshow(to_np(large[0, 0]), cmap="hot", alpha=0.5, vmin=0, vmax=1)
     ax.set_title(title)

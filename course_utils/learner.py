@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from copy import copy
 from functools import partial
 from inspect import signature
+from operator import attrgetter
 from pathlib import Path
 from pickle import UnpicklingError
 from types import SimpleNamespace
@@ -18,7 +19,6 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from . import schedule as sch
 from .core import DEVICE, T, atomic, autocast, children, to_device, to_np, work_dir
 from .progress import EpochTable
-from .schedule import Callback, LRFinder, Sched
 
 __all__ = ["LayerOptimizer", "Learner", "SGD_Momentum", "fit", "load_model", "save_model", "set_lrs", "validate"]
 
@@ -62,11 +62,8 @@ def _outputs(model: nn.Module, dl: Iterable) -> Iterator[tuple[Tensor, Tensor]]:
 @torch.no_grad()  # not inference_mode: a hidden state that the model keeps goes on into training
 def validate(model: nn.Module, dl: Iterable, crit: Callable, metrics: Fns = ()) -> list[float]:
     """[mean loss, metrics…] of the whole set a loader walks through, in evaluation mode."""
-    losses, sizes, kept = [], [], []
-    for out, y in _outputs(model, dl):
-        losses.append(crit(out, y))
-        sizes.append(len(y))
-        kept += [(out, y)] if metrics else []
+    rows = [(crit(out, y), len(y), (out, y) if metrics else ()) for out, y in _outputs(model, dl)]
+    losses, sizes, kept = zip(*rows, strict=True)
     preds_targs = [torch.cat(column) for column in zip(*kept, strict=True)]
     return [float(np.average(to_np(torch.stack(losses)), weights=sizes)), *(float(m(*preds_targs)) for m in metrics)]
 
@@ -79,7 +76,7 @@ def predict_with_targs(model: nn.Module, dl: Iterable) -> tuple[np.ndarray, np.n
 
 
 def fit(model: nn.Module, data: Any, n_epochs: int, opt: optim.Optimizer, crit: Callable, metrics: Fns = (),
-        callbacks: Sequence[Callback] = (), reg_fn: Callable | None = None) -> list[float]:  # fmt: skip
+        callbacks: Sequence[sch.Callback] = (), reg_fn: Callable | None = None) -> list[float]:  # fmt: skip
     """Train on data.trn_dl; the last [validation loss, metrics…]. `reg_fn(out, extra, loss)`: its loss to minimise."""
     names = ["trn_loss"] if data.val_dl is None else ["trn_loss", "val_loss", *(m.__name__ for m in metrics)]
     table = EpochTable(names, n_epochs)
@@ -162,29 +159,22 @@ class Learner:
         self.data, self.crit, self.metrics, self.clip, self.reg_fn = data, crit, list(metrics), clip, reg_fn
         self.module = model.to(DEVICE, memory_format=torch.channels_last)
         self.opt_fn = opt_fn or SGD_Momentum(0.9)
-        self._sched: Sched | None = None
+        self._sched: sch.Sched | None = None
 
     @property
-    def sched(self) -> Sched:
+    def sched(self) -> sch.Sched:
         """Rates and losses of the last `fit` or `lr_find`, with their plots; RuntimeError before."""
         if self._sched is None:
             raise RuntimeError("nothing to show yet: call fit or lr_find first")
         return self._sched
 
-    @property
-    def model(self) -> nn.Module:
-        """The module that `fit` and `predict` run."""
-        return self.module
-
-    @property
-    def batches(self) -> Any:
-        """The loaders that `fit` and `predict` use."""
-        return self.data
+    model = property(attrgetter("module"), doc="The nn.Module that `fit` and `predict` run.")
+    batches = property(attrgetter("data"), doc="The loaders that `fit` and `predict` use.")
 
     def get_layer_groups(self) -> list[nn.Module]:
         """What can be frozen or given a rate: the children, first to last, or the model if it has own parameters."""
-        own = next(self.model.parameters(recurse=False), None)
-        return [self.model] if own is not None else children(self.model) or [self.model]
+        own = list(self.model.parameters(recurse=False))
+        return [self.model] if own else children(self.model) or [self.model]
 
     def freeze_to(self, n: int) -> None:
         """Train the layer groups from the n-th on (negative: from the end); freeze the others."""
@@ -220,40 +210,35 @@ class Learner:
     def fit(self, lrs: Floats, n_cycle: int, wds: Floats | None = None, cycle_len: int | None = None,
             cycle_mult: int = 1, metrics: Fns | None = None, cycle_save_name: str | None = None,
             best_save_name: str | None = None, use_clr: tuple | None = None,
-            use_clr_beta: tuple | None = None, callbacks: Sequence[Callback] = ()) -> list[float]:  # fmt: skip
+            use_clr_beta: tuple | None = None, callbacks: Sequence[sch.Callback] = ()) -> list[float]:  # fmt: skip
         """Train n_cycle epochs at a constant rate, or cycles of cosine annealing of cycle_len * cycle_mult**k epochs.
 
-        `lrs`, `wds`: one number, or one for each layer group, else ValueError. `use_clr`, `use_clr_beta`: other cycles
-        (see `schedule`). `cycle_save_name`: see `save_cycle`; `best_save_name`: `save` after each epoch that is the
-        best so far. Returns the last [validation loss, metrics…]; `sched` holds the history.
+        `lrs`, `wds`: a number, or one for each layer group, else ValueError. `use_clr`, `use_clr_beta`: see `circular`.
+        `cycle_save_name`: see `save_cycle`; `best_save_name`: `SaveBest`. Returns the last [validation loss, metrics…].
         """
         length = 1 if cycle_len is None else cycle_len
         if min(n_cycle, length, cycle_mult) < 1:
             raise ValueError("n_cycle, cycle_len and cycle_mult are whole numbers of 1 or more")
         epochs = [length * cycle_mult**k for k in range(n_cycle)]
         lengths = [len(self.batches.trn_dl) * n for n in epochs]  # of the cycles, in iterations
-        nb = lengths[0]
-        plan = sch.constant if cycle_len is None else sch.sgdr(nb, cycle_mult)
+        plan = sch.constant if cycle_len is None else sch.sgdr(lengths[0], cycle_mult)
         if clr := use_clr or use_clr_beta:
-            plan = (sch.circular if use_clr else sch.circular_beta)(nb, *clr[:2], clr[2:] or None)
+            plan = (sch.circular if use_clr else sch.circular_beta)(lengths[0], *clr[:2], clr[2:] or None)
         save = (lambda _, k: self.save_cycle(cycle_save_name, k)) if cycle_save_name else None
-        self._sched = Sched(self._optimizer(lrs, wds), plan, save, lengths)
+        self._sched = sch.Sched(self._optimizer(lrs, wds), plan, save, lengths)
         callbacks, metrics = [self.sched, *callbacks], self.metrics if metrics is None else metrics
         callbacks += [sch.SaveBest(partial(self.save, best_save_name))] * bool(best_save_name)
         return fit(self.model, self.batches, sum(epochs), self.sched.opt, self.crit, metrics, callbacks, self.reg_fn)
 
     def lr_find(self, start_lr: Floats = 1e-5, end_lr: float = 10, wds: Floats | None = None,
                 num_it: int = 100) -> None:  # fmt: skip
-        """Raise the rate to `end_lr` in an epoch, or `num_it` batches if that is more, until the loss blows up.
-
-        Leaves the weights as they were; read the result with `sched.plot()` (Smith, 2015, arXiv:1506.01186).
-        """
+        """Raise the rate to `end_lr` in an epoch, or `num_it` batches if more; the weights stay (arXiv:1506.01186)."""
         opt, top = self._optimizer(start_lr, wds), float(np.max(start_lr))
         if not 0 < top < end_lr:
             raise ValueError(f"lr_find needs 0 < start_lr < end_lr, not {top:g} and {end_lr:g}")
         data = SimpleNamespace(trn_dl=copy(self.batches.trn_dl), val_dl=None)
         data.trn_dl.passes = max(data.trn_dl.passes, num_it * data.trn_dl.bs / len(data.trn_dl.dataset))
-        self._sched = LRFinder(opt, sch.exponential(len(data.trn_dl), end_lr / top))
+        self._sched = sch.LRFinder(opt, sch.exponential(len(data.trn_dl), end_lr / top))
         before = {k: v.clone() for k, v in self.model.state_dict().items()}
         try:
             fit(self.model, data, 1, opt, self.crit, (), [self.sched], self.reg_fn)
@@ -294,8 +279,7 @@ class Learner:
 
     def predict_array(self, arr: Any) -> np.ndarray:
         """Predictions for one batch of inputs, as an array or a tensor."""
-        x = to_device(T(arr))
-        return self.predict_dl([(x, x)])  # whatever stands for the targets
+        return self.predict_dl([[to_device(T(arr))] * 2])  # whatever stands for the targets
 
     def TTA(self, n_aug: int = 4, is_test: bool = False) -> tuple[np.ndarray, np.ndarray]:
         """Test time augmentation: ((ceil(n_aug / 4) + n_aug, n, c) predictions, targets); plain pictures come first.
@@ -310,8 +294,7 @@ class Learner:
 
     def summary(self, depth: int = 2) -> torchinfo.ModelStatistics:
         """Layers down to `depth`: output shape, number of parameters, and whether they are trained."""
-        *xs, _ = next(iter(self.data.val_dl))
-        x, columns = [x[:1] for x in xs], ("output_size", "num_params", "trainable")
+        x, columns = [x[:1] for x in next(iter(self.data.val_dl))[:-1]], ("output_size", "num_params", "trainable")
         return torchinfo.summary(self.module, input_data=x, col_names=columns, col_width=18, depth=depth, verbose=0)
 
 

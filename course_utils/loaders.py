@@ -94,10 +94,7 @@ class ArrayDataset:
 
 
 class FilesDataset(ArrayDataset):
-    """Pictures path/FNAME, decoded and resized once by threads, then kept in memory while a quarter of it is free.
-
-    Small ones of one size (CIFAR-10, say) move to the device once all are decoded: a batch is then one indexing away.
-    """
+    """Pictures path/FNAME, decoded and resized once by threads, then kept in memory while a quarter of it is free."""
 
     def __init__(self, fnames: Sequence[str], y: Any, path: Path, tfm: Transforms) -> None:
         super().__init__(y)
@@ -121,12 +118,11 @@ class FilesDataset(ArrayDataset):
         return self.tfm.batch(self.tfm.window(pictures)), to_device(self.arrays[-1][idx])
 
     def _stack(self) -> None:
-        """Make one tensor of the pictures kept, if that is all of them and they are small and of one size."""
-        if len(self.kept) == len(self) and len({p.shape for p in self.kept.values()}) == 1:
-            pictures = [self.kept[i] for i in range(len(self))]
-            if sum(p.nbytes for p in pictures) < ON_DEVICE:
-                self.arrays.insert(0, to_device(torch.stack(pictures)))
-                self.kept = {}
+        """Make one tensor of the pictures, once all are kept, if they are small and of one size (CIFAR-10, say)."""
+        pictures = [self.kept[i] for i in range(len(self))] if len(self.kept) == len(self) else []
+        if len({p.shape for p in pictures}) == 1 and sum(p.nbytes for p in pictures) < ON_DEVICE:
+            self.arrays.insert(0, to_device(torch.stack(pictures)))
+            self.kept = {}
 
     def _read(self, file: Path) -> Tensor:
         """A picture (3, h, w). torchvision is fastest at JPEG; Pillow does what is large, broken or of another kind."""
@@ -141,10 +137,7 @@ class FilesDataset(ArrayDataset):
 
 
 class BatchLoader:
-    """Batches (x, …, y) of `bs` rows; `shuffle`: in a new order at each pass, without a last batch of a single row.
-
-    An epoch is `passes` passes: with fewer pictures than in the video, 2.5 make its number of batches; 0.5 is half one.
-    """
+    """Batches (x, …, y) of `bs` rows; an epoch is `passes` passes (0.5: half one); `shuffle`: each in a new order."""
 
     def __init__(self, dataset: ArrayDataset, bs: int, shuffle: bool = False, passes: float = 1) -> None:
         if bs < 1:

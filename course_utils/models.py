@@ -18,10 +18,7 @@ __all__ += ["weights_file"]
 
 
 def weights_file(arch: Callable) -> Path | None:
-    """The file at hand with the ImageNet weights of `arch`; None if torchvision would have to fetch it.
-
-    Looks for ARCH.pth, or torchvision's own name, in $COURSE_DATA/weights, $COURSE_MIRROR/weights, and torch's cache.
-    """
+    """File of ImageNet weights of `arch` in $COURSE_DATA/weights, $COURSE_MIRROR/weights or torch's cache, or None."""
     if arch is efficientnet_lite0:
         return get_data("efficientnet-lite0") / "weights.pth"
     names = f"{arch.__name__}.pth", _weights_name(arch)
@@ -43,9 +40,8 @@ def load_pretrained(arch: Callable) -> nn.Module:
     try:
         return arch(weights="IMAGENET1K_V1")
     except URLError as e:
-        where = next((f"{folder / 'weights'}" for folder in given("COURSE_MIRROR")), "$COURSE_MIRROR/weights")
-        what = f"{arch.__name__}: no weights ({e.reason}); put {_weights_name(arch)} into {where}"
-        raise RuntimeError(what) from None
+        at, file = next(iter(given("COURSE_MIRROR")), "$COURSE_MIRROR"), _weights_name(arch)
+        raise RuntimeError(f"{arch.__name__}: no weights ({e.reason}); put {file} into {at}/weights") from None
 
 
 def cut_body(model: nn.Module) -> tuple[nn.Sequential, int]:

@@ -60,14 +60,13 @@ def results_table() -> Styler:
     names = {"name": "stage", "value": "this run", "video": source, "why": "why they can differ"}
     table = pd.DataFrame(rows, columns=[*names]).rename(columns=names).astype({"this run": float, source: float})
     left = '<div style="text-align: left">{}</div>'  # not in a style sheet: JupyterLab drops those of other people
-    numbers = table.style.hide(axis="index").format(_number, subset=["this run", source])
+    numbers = table.style.hide(axis="index").format(_number, ["this run", source], na_rep="")
     return numbers.format(left, subset=["stage", "why they can differ"], escape="html")
 
 
 def _number(value: float) -> str:
-    if math.isnan(value) or value == int(value):
-        return "" if math.isnan(value) else f"{value:,.0f}"
-    return f"{value:.0e}" if abs(value) < 1e-3 else f"{value:.4f}" if abs(value) < 100 else f"{value:,.1f}"
+    form = ",.0f" if value.is_integer() else ".0e" if abs(value) < 1e-3 else ".4f" if abs(value) < 100 else ",.1f"
+    return format(value, form)
 
 
 def _write() -> None:

@@ -23,32 +23,25 @@ def repackage_var(h: Any) -> Any:
     return h.detach() if isinstance(h, Tensor) else tuple(repackage_var(v) for v in h)
 
 
-class LockedDropout(nn.Module):
+class LockedDropout(nn.Dropout):
     """Dropout of (t, n, c) with one mask for all of time: (1, n, c) (arXiv:1512.05287)."""
-
-    def __init__(self, p: float) -> None:
-        super().__init__()
-        self.p = p
 
     def forward(self, x: Tensor) -> Tensor:
         return x * F.dropout(torch.ones_like(x[:1]), self.p) if self.training and self.p else x
 
 
 class WeightDropLSTM(nn.LSTM):
-    """A layer of LSTM; in training, a share `wdrop` of the weights from hidden to hidden is 0 (arXiv:1708.02182).
-
-    It stays in float32: what is lost in rounding would add up over time, and autocast knows the kernel as float16 only.
-    """
+    """A layer of LSTM; in training, a share `wdrop` of the weights from hidden to hidden is 0 (arXiv:1708.02182)."""
 
     def __init__(self, n_in: int, n_out: int, wdrop: float) -> None:
         super().__init__(n_in, n_out)
         self.wdrop = wdrop
 
-    @torch.autocast("cuda", enabled=False)
+    @torch.autocast("cuda", enabled=False)  # rounding adds up over time, and autocast knows the kernel as float16 only
     def forward(self, x: Tensor, state: Sequence[Tensor]) -> tuple[Tensor, tuple[Tensor, Tensor]]:
         if not (self.training and self.wdrop):
             return super().forward(x, tuple(state))
-        w_ih, w_hh, *biases = (p for _, p in self.named_parameters())
+        w_ih, w_hh, *biases = self.parameters()
         weights = [w_ih, F.dropout(w_hh, self.wdrop), *biases]
         out, h, c = torch.lstm(x, state, weights, True, 1, 0.0, True, False, False)  # the kernel that nn.LSTM calls
         return out, (h, c)
@@ -97,10 +90,7 @@ class RNN_Encoder(nn.Module):
 
 
 class MultiBatchRNN(RNN_Encoder):
-    """`RNN_Encoder` for whole texts, padded behind: reads `bptt` tokens at a time and keeps the last `max_seq`.
-
-    Returns (outputs (t, n, emb_sz), which of them are of the last max_seq tokens of their text, bool (t, n)).
-    """
+    """`RNN_Encoder` for texts padded behind: outputs (t, n, emb_sz), and which are the last `max_seq`, bool (t, n)."""
 
     def __init__(self, bptt: int, max_seq: int, pad_token: int, *sizes: int, **dropouts: float) -> None:
         super().__init__(*sizes, **dropouts)
@@ -119,10 +109,7 @@ class MultiBatchRNN(RNN_Encoder):
 
 
 class LinearDecoder(nn.Module):
-    """Scores of the next token from outputs (t, n, c): the weights are those of the embedding (arXiv:1608.05859).
-
-    Returns (scores (t * n, n_tok), the outputs, the outputs after dropout).
-    """
+    """Scores of the next token from outputs (t, n, c): the weights are those of the embedding (arXiv:1608.05859)."""
 
     def __init__(self, embedding: nn.Embedding, dropout: float) -> None:
         super().__init__()
@@ -136,11 +123,7 @@ class LinearDecoder(nn.Module):
 
 
 class PoolingLinearClassifier(nn.Module):
-    """Log-probabilities (n, c) from the last, the largest and the mean output of each text (arXiv:1801.06146).
-
-    `layers`: widths, from 3 * emb_sz to c; `drops`: dropout before each linear layer. Also returns the outputs, twice:
-    what `seq2seq_reg` needs.
-    """
+    """Log-probabilities (n, c) from the last, the largest and the mean output of each text (arXiv:1801.06146)."""
 
     def __init__(self, layers: Sequence[int], drops: Sequence[float]) -> None:
         super().__init__()
@@ -155,7 +138,7 @@ class PoolingLinearClassifier(nn.Module):
         last = raw[(steps * mask).amax(0), torch.arange(raw.shape[1], device=raw.device)]
         largest = raw.masked_fill(~real, -math.inf).amax(0)
         mean = (raw * real).sum(0) / real.sum(0)
-        return F.log_softmax(self.layers(torch.cat([last, largest, mean], 1)), 1), raw, raw
+        return F.log_softmax(self.layers(torch.cat([last, largest, mean], 1)), 1), raw, raw  # for `seq2seq_reg`
 
 
 class SequentialRNN(nn.Sequential):
@@ -181,8 +164,8 @@ def get_rnn_classifier(bptt: int, max_seq: int, n_class: int, n_tok: int, emb_sz
                        **dropouts: float) -> SequentialRNN:  # fmt: skip
     """Texts (longest, n), padded behind, to (log-probabilities (n, n_class), outputs, outputs). Used in lesson 4.
 
-    Reads `bptt` tokens at a time; pools the last `max_seq` of each text. A text's answer does not depend on the others
-    in its batch. `dropouts` as in `get_language_model`.
+    Reads `bptt` tokens at a time; pools the last `max_seq` of each text, whatever the others in its batch. `layers`:
+    widths, from 3 * emb_sz to n_class; `drops`: dropout before each linear layer; `dropouts` as in `RNN_Encoder`.
     """
     encoder = MultiBatchRNN(bptt, max_seq, pad_token, n_tok, emb_sz, n_hid, n_layers, **dropouts)
     return SequentialRNN(encoder, PoolingLinearClassifier(layers, drops))
@@ -196,13 +179,10 @@ def seq2seq_reg(out: Tensor, extra: Sequence[Tensor], loss: Tensor, alpha: float
 
 
 class RNN_Learner(Learner):
-    """A `Learner` of an encoder and what stands on it. Used in lesson 4.
-
-    Layer groups: of a language model each LSTM, then embedding and decoder, which are one; of a classifier the
-    embedding, each LSTM, the head.
-    """
+    """A `Learner` of an encoder and what stands on it. Used in lesson 4."""
 
     def get_layer_groups(self) -> list[nn.Module]:
+        """Each LSTM, then embedding and decoder, which are one; of a classifier the embedding, each LSTM, the head."""
         encoder, head = self.model
         if isinstance(head, LinearDecoder):
             return [*encoder.rnns, nn.ModuleList([encoder.encoder, head])]

@@ -102,10 +102,7 @@ class Sched(Callback):
     def on_epoch_end(self, metrics: list[float]) -> bool | None:
         self.val_losses += metrics[:1]
 
-    @property
-    def losses(self) -> np.ndarray:
-        """The smoothed training loss after each iteration."""
-        return smooth([loss.item() for loss in self.raw])
+    losses = property(lambda self: smooth([loss.item() for loss in self.raw]), doc="The smoothed loss of each batch.")
 
     def plot_loss(self, n_skip: int = 10, n_skip_end: int = 5) -> None:
         """Smoothed loss against iteration, without the first and last few."""
@@ -130,11 +127,9 @@ class Sched(Callback):
 
 
 class CosAnneal(Sched):
-    """`sgdr` as a callback for the low-level `fit`."""
+    """`sgdr` as a callback for the low-level `fit`; `layer_opt`: a `LayerOptimizer`."""
 
-    def __init__(self, layer_opt: Any, nb: int, on_cycle_end: Callable | None = None,
-                 cycle_mult: int = 1) -> None:  # fmt: skip
-        """`layer_opt`: a `LayerOptimizer`; `nb`: iterations of the first cycle."""
+    def __init__(self, layer_opt: Any, nb: int, on_cycle_end: Callable | None = None, cycle_mult: int = 1) -> None:
         super().__init__(layer_opt.opt, sgdr(nb, cycle_mult), on_cycle_end, (nb * cycle_mult**k for k in count()))
 
 

@@ -51,9 +51,8 @@ def add_datepart(df: DataFrame, fldname: str, drop: bool = True, time: bool = Fa
         raise ValueError(f"column {fldname!r} is not dates: {e}".splitlines()[0]) from None
     df[fldname], prefix = date, re.sub("[Dd]ate$", "", fldname)
     for part in DATE_PARTS + ["Hour", "Minute", "Second"] * time:
-        of = date.dt.isocalendar() if part == "Week" else date.dt
+        of = date.dt.isocalendar().astype(date.dt.day.dtype) if part == "Week" else date.dt  # else UInt32
         df[prefix + part.replace("_of_", "of")] = getattr(of, part.lower())
-    df[f"{prefix}Week"] = df[f"{prefix}Week"].astype(date.dt.day.dtype)  # pandas gives it a type of its own
     df[f"{prefix}Elapsed"] = (date - pd.Timestamp(0, tz=date.dt.tz)) // pd.Timedelta("1s")
     if drop:
         del df[fldname]
@@ -62,8 +61,7 @@ def add_datepart(df: DataFrame, fldname: str, drop: bool = True, time: bool = Fa
 def get_elapsed(df: DataFrame, fld: str, pre: str) -> None:
     """Add the column pre + fld to `df`: the days from the Store's last row where `fld` holds to the row's own Date.
 
-    "Last" in the order of the rows: by ascending Date the days since the event; by descending Date the days until it,
-    as negative numbers. NaN where there is none. Used in lesson 3.
+    By ascending Date: the days since the event; by descending: until it, negative. NaN without one. Used in lesson 3.
     """
     if is_string_dtype(df[choose("column", fld, df)].dtype):
         raise ValueError(f"column {fld!r} is text, of which even '0' would count: make it true or false first")
@@ -130,10 +128,10 @@ def _codes(column: Series) -> Series:
 def _fill_missing(df: DataFrame, na_dict: Mapping | None, mapper: StandardScaler | None) -> dict[str, float]:
     """Fill the gaps in `df`, with a flag for the columns in `na_dict` (None: for all), which it returns."""
     gaps = {name: df[name].median() for name in _numbers(df) if df[name].isna().any()}
-    means = {} if mapper is None else dict(zip(mapper.feature_names_in_, mapper.mean_, strict=True))
     flagged = dict(gaps if na_dict is None else na_dict)
+    means = dict(zip(mapper.feature_names_in_, mapper.mean_, strict=True)) if mapper else {}
     values = gaps | means | flagged
-    for name in dict.fromkeys([*flagged, *gaps]):
+    for name in flagged | gaps:
         if np.isnan(values[choose("column", name, df)]):
             raise ValueError(f"column {name!r} has no values at all: drop it, or name it in skip_flds")
         if name in flagged:
@@ -187,8 +185,7 @@ class ColumnarModelData:
                         bs: int = 64, is_reg: bool = True, test_df: DataFrame | None = None) -> Self:  # fmt: skip
         """Batches (codes of `cat_flds`, int64 (n, n_cat); the other columns, float32 (n, n_cont); y).
 
-        `df`, `test_df`: as `proc_df` returns them. y: numbers, or with is_reg=False class numbers. ValueError for
-        a column that is missing, is not numbers or has gaps. Used in lessons 3 and 5.
+        Tables as `proc_df` returns them, else ValueError; y: numbers, or with is_reg=False classes. Lessons 3 and 5.
         """
         names = list(cat_flds), [name for name in df if name not in cat_flds]
         y = np.asarray(y, float).reshape(len(y), -1)
@@ -208,15 +205,11 @@ class ColumnarModelData:
     def get_learner(self, emb_szs: Sizes, n_cont: int, emb_drop: float, out_sz: int, szs: Sequence[int],
                     drops: Sequence[float], y_range: tuple[float, float] | None = None, use_bn: bool = False,
                     **kwargs: Any) -> Learner:  # fmt: skip
-        """A `MixedInputModel` with Adam and squared error, or cross entropy for class numbers. Used in lesson 3.
-
-        ValueError if the data have codes or columns that `emb_szs` and `n_cont` do not provide for.
-        """
+        """`MixedInputModel` with Adam and squared error (classes: cross entropy). ValueError: wrong sizes. Lesson 3."""
         for ds in filter(None, [self.trn_ds, self.val_ds, self.test_ds]):
-            codes, columns = ds.arrays[0], ds.arrays[1].shape[1]
-            tops = codes.amax(0).tolist()
+            tops, columns = ds.arrays[0].amax(0).tolist(), ds.arrays[1].shape[1]
             low = [top for top, (rows, _) in zip(tops, emb_szs, strict=False) if top < rows]
-            if not len(tops) == len(low) == len(emb_szs) or columns != n_cont or (codes < 0).any():
+            if not len(tops) == len(low) == len(emb_szs) or columns != n_cont or (ds.arrays[0] < 0).any():
                 raise ValueError(f"the data have codes up to {tops} and n_cont {columns}: not as emb_szs, n_cont say")
         model = MixedInputModel(emb_szs, n_cont, emb_drop, out_sz, szs, drops, y_range, use_bn)
         crit = F.mse_loss if self.trn_y.dtype.kind == "f" else F.cross_entropy
@@ -226,9 +219,8 @@ class ColumnarModelData:
 def _matrices(df: DataFrame, cat_flds: list[str], cont_flds: list[str]) -> list[np.ndarray]:
     """[codes, other numbers] of a table, (n, n_cat) and (n, n_cont)."""
     for name in [choose("column", n, df) for n in [*cat_flds, *cont_flds]]:
-        kind, right = ("codes", is_integer_dtype) if name in cat_flds else ("numbers", is_numeric_dtype)
-        least = 0 if kind == "codes" else -np.inf
-        if not right(df[name]) or not (df[name].ge(least) & np.isfinite(df[name].astype(float))).all():
+        kind, fits, low = ("codes", is_integer_dtype, 0) if name in cat_flds else ("numbers", is_numeric_dtype, -np.inf)
+        if not fits(df[name]) or not (df[name].ge(low) & np.isfinite(df[name].astype(float))).all():
             raise ValueError(f"column {name!r} is not {kind} yet: see proc_df")
     return [df[cat_flds].to_numpy(np.int64), df[cont_flds].to_numpy(np.float32)]
 
@@ -241,10 +233,7 @@ def check_codes(codes: Tensor, rows: Sequence[int]) -> None:
 
 
 class Embeddings(nn.Module):
-    """Tables of (rows, width) numbers in one vector, so that one lookup serves all: 22 would keep a GPU waiting.
-
-    `embs[i]` is table i as an nn.Embedding, on the same memory.
-    """
+    """Tables of (rows, width) numbers in one vector, so that one lookup serves all: 22 would keep a GPU waiting."""
 
     def __init__(self, sizes: Sizes) -> None:
         super().__init__()
@@ -256,6 +245,7 @@ class Embeddings(nn.Module):
             self.register_buffer(name, value.contiguous(), persistent=False)
 
     def __getitem__(self, i: int) -> nn.Embedding:
+        """Table i, on the same memory."""
         parts = self.numbers.detach().split([rows * width for rows, width in self.sizes])
         return nn.Embedding.from_pretrained(parts[i].view(self.sizes[i]), freeze=False)
 
@@ -270,8 +260,7 @@ class MixedInputModel(nn.Module):
     """Embeddings of the categories beside the other columns, then linear layers (arXiv:1604.06737). For lesson 3.
 
     `emb_szs`: (rows, width) of each table; `szs`, `drops`: units and dropout of each hidden layer. The children are the
-    three layer groups: embs (m.embs[i].weight is table i), hidden, outp. The numbers are as `proc_df(do_scale=True)`
-    has them; a BatchNorm over them would only add the noise of small batches.
+    three layer groups: embs (m.embs[i].weight is table i), hidden, outp. A BatchNorm over the numbers would add noise.
     """
 
     def __init__(self, emb_szs: Sizes, n_cont: int, emb_drop: float, out_sz: int, szs: Sequence[int],
@@ -292,8 +281,7 @@ class MixedInputModel(nn.Module):
     def forward(self, x_cat: Tensor, x_cont: Tensor) -> Tensor:
         """Codes, int64 (n, n_cat), and scaled numbers (n, n_cont), to (n,), or (n, out_sz) if that is not 1."""
         x = F.dropout(self.embs(x_cat), self.emb_drop, self.training)
-        x = self.outp(self.hidden(torch.cat([x, x_cont], 1)))
-        x = x.squeeze(1) if x.shape[1] == 1 else x
+        x = self.outp(self.hidden(torch.cat([x, x_cont], 1))).squeeze(1)  # no effect where out_sz is not 1
         if not self.y_range:
             return x
         low, high = map(float, self.y_range)

@@ -11,7 +11,6 @@ from typing import Any, NamedTuple, Self
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 
@@ -43,24 +42,14 @@ Names = str | Sequence[str]
 TOKENIZERS = {"spacy": tokenize}
 
 
-class Numbers(dict):
-    """Token to number; 0, the number of `<unk>`, for one that is not there."""
-
-    def __missing__(self, token: str) -> int:
-        return 0
-
-
 class Vocab:
-    """Numbers for tokens seen `min_freq` times or more: `<unk>`, `<pad>`, then by frequency, ties by alphabet.
-
-    `itos`: number to token; `stoi`: token to number, 0 for unknown ones. Used in lessons 4 and 6.
-    """
+    """Numbers for tokens seen `min_freq` times: `<unk>`, `<pad>`, then by frequency, then alphabet. Lessons 4 and 6."""
 
     def __init__(self, tokens: Iterable[str], min_freq: int = 1) -> None:
         counts = Counter(tokens)
         kept = [t for t, n in counts.items() if n >= min_freq and t not in (UNK, PAD)]
-        self.itos = [UNK, PAD, *sorted(kept, key=lambda t: (-counts[t], t))]
-        self.stoi = Numbers({token: i for i, token in enumerate(self.itos)})
+        self.itos = [UNK, PAD, *sorted(kept, key=lambda t: (-counts[t], t))]  # number to token
+        self.stoi = Counter({token: i for i, token in enumerate(self.itos)})  # token to number, 0 for unknown ones
 
     def __len__(self) -> int:
         return len(self.itos)
@@ -82,8 +71,7 @@ class Field:
 
     def __init__(self, lower: bool = False, tokenize: Callable[[str], list[str]] | str = "spacy",
                  sequential: bool = True) -> None:  # fmt: skip
-        named = isinstance(tokenize, str)
-        self.tokenize = TOKENIZERS[choose("tokenizer", tokenize, TOKENIZERS)] if named else tokenize
+        self.tokenize = TOKENIZERS[choose("tokenizer", tokenize, TOKENIZERS)] if isinstance(tokenize, str) else tokenize
         self.lower, self.sequential, self.vocab = lower, sequential, None
 
     def preprocess(self, text: str) -> list[str] | str:
@@ -133,9 +121,7 @@ def read_text(file: Path) -> str:
 
 def text_files(path: Path) -> list[Path]:
     """The file, or the .txt files of the folder, sorted; FileNotFoundError if there are none."""
-    if path.is_file():
-        return [path]
-    if not (files := sorted(path.glob("[!.]*.txt"))):
+    if not (files := [path] if path.is_file() else sorted(path.glob("[!.]*.txt"))):
         raise FileNotFoundError(f"{path}: no such file, and no folder with texts (.txt)")
     return files
 
@@ -155,15 +141,11 @@ class IMDB:
 
 
 class StreamDataset:
-    """Tokens, int64 (N,), as `bs` parallel streams: `x`, (n, bs), and the token after each, `y`; n = (N - 1) // bs.
-
-    The up to bs - 1 tokens that do not fill a row are left out. Its length is bs * (n // bptt - 1): what fits into
-    batches of `bptt` tokens of each stream, as the videos count them.
-    """
+    """Tokens, int64 (N,), as `bs` parallel streams: `x`, (n, bs), and the token after each, `y`; n = (N - 1) // bs."""
 
     def __init__(self, tokens: Tensor, bs: int, bptt: int) -> None:
         n = (len(tokens) - 1) // bs
-        self.bs, self.bptt, self.pieces = bs, bptt, max(n // bptt - 1, 1)
+        self.bs, self.bptt, self.pieces = bs, bptt, max(n // bptt - 1, 1)  # as the videos count batches
         self.x, self.y = (to_device(t[: n * bs].view(bs, n).t().contiguous()) for t in (tokens, tokens[1:]))
 
     def __len__(self) -> int:
@@ -185,13 +167,10 @@ class LanguageModelLoader(BatchLoader):
         total, free = shares.double().cumsum(0), len(ds.x) - ds.pieces
         return (ones.cumsum(0).long() + (total * free / total[-1]).long()).tolist()
 
-    def _one_pass(self) -> Iterator[tuple[Tensor, Tensor]]:
-        for start, end in pairwise([0, *self._ends()]):
-            yield self.dataset.x[start:end], self.dataset.y[start:end].flatten()
-
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
-        passes = (self._one_pass() for _ in range(math.ceil(self.passes)))
-        return islice(chain.from_iterable(passes), len(self))
+        passes = (pairwise([0, *self._ends()]) for _ in range(math.ceil(self.passes)))
+        for start, end in islice(chain.from_iterable(passes), len(self)):
+            yield self.dataset.x[start:end], self.dataset.y[start:end].flatten()
 
 
 class LanguageModelData:
@@ -210,9 +189,8 @@ class LanguageModelData:
                         bs: int = 64, bptt: int = 70, min_freq: int = 1) -> Self:  # fmt: skip
         """Each set: a file, a folder of .txt files, or a list of them, under `path`. Used in lessons 4 and 6.
 
-        The files of a set are one text, `<eos>` after each; the vocabulary (`min_freq`) is that of the training set.
-        Batches: x, int64 (t, bs) with t about bptt, and the tokens that follow, (t * bs,). ValueError for a file that
-        is empty or not UTF-8, and for a set of fewer than bs * bptt tokens.
+        A set's files are one text, `<eos>` after each; the vocabulary is of the training set. Batches: x, int64 (t, bs)
+        with t about bptt, and what follows, (t * bs,). ValueError: a file empty or not UTF-8, a set under bs * bptt.
         """
         if min(bs, bptt) < 1:
             raise ValueError(f"bs and bptt must be 1 or more, not {bs} and {bptt}")
@@ -225,11 +203,10 @@ class LanguageModelData:
                   **dropouts: float) -> "RNN_Learner":  # fmt: skip
         """A language model (`get_language_model`) with cross entropy. Used in lesson 4."""
         model = get_language_model(self.nt, emb_sz, n_hid, n_layers, **dropouts)
-        return RNN_Learner(self, model, opt_fn, F.cross_entropy)
+        return RNN_Learner(self, model, opt_fn, nn.functional.cross_entropy)
 
 
 def _read_stream(path: Path, names: str | tuple[str, ...], field: Field, bs: int, bptt: int) -> TextDataset:
-    """All files as one example; ValueError if that has fewer than bs * bptt tokens."""
     files = chain.from_iterable(text_files(path / n) for n in ([names] if isinstance(names, str) else names))
     texts = (field.preprocess(read_text(file)) for file in files)
     tokens = [token for text in texts for token in (*text, EOS)]
@@ -270,10 +247,7 @@ class BucketLoader(BatchLoader):
 
 
 class TextData:
-    """Labelled texts: trn_dl, val_dl and test_dl (or None); `val_ds`, `test_ds` and predictions have the longest first.
-
-    Batches (x, int64 (longest, n), y (n,)), one text a column. `classes`: the labels of the training set, sorted.
-    """
+    """Labelled texts: trn_dl, val_dl and test_dl (or None), these two longest first; `classes`: the labels, sorted."""
 
     def __init__(self, path: str | Path, splits: Sequence[TextDataset], bs: int) -> None:
         trn, *others = splits
@@ -295,9 +269,8 @@ class TextData:
     def get_model(self, opt_fn: Callable | None, max_sl: int, bptt: int, emb_sz: int, n_hid: int, n_layers: int,
                   dropout: float, **dropouts: float) -> "RNN_Learner":  # fmt: skip
         """A classifier (`get_rnn_classifier`) with one linear layer on top. Used in lesson 4."""
-        layers, drops = [3 * emb_sz, self.c], [dropout]
-        sizes = (self.c, self.nt, emb_sz, n_hid, n_layers, self.pad_idx, layers, drops)
-        return RNN_Learner(self, get_rnn_classifier(bptt, max_sl, *sizes, **dropouts), opt_fn, F.nll_loss)
+        sizes = (self.c, self.nt, emb_sz, n_hid, n_layers, self.pad_idx, [3 * emb_sz, self.c], [dropout])
+        return RNN_Learner(self, get_rnn_classifier(bptt, max_sl, *sizes, **dropouts), opt_fn, nn.functional.nll_loss)
 
 
 def char_windows(idx: Sequence[int], cs: int, step: int = 1) -> tuple[np.ndarray, np.ndarray]:
@@ -317,8 +290,7 @@ def generate(model: nn.Module, field: Field, text: str, n: int, temperature: flo
 
     Drawn by probability, sharpened by a low `temperature`, the likeliest always at 0; never `<unk>` or `<pad>`.
     """
-    model.eval()
-    getattr(model, "reset", bool)()
+    getattr(model.eval(), "reset", bool)()
     x, numbers = field.numericalize([field.preprocess(text)]), []
     for _ in range(n):
         out = model(x)
@@ -326,4 +298,4 @@ def generate(model: nn.Module, field: Field, text: str, n: int, temperature: flo
         scores[:2] = -math.inf
         x = (scores / temperature).softmax(0).multinomial(1) if temperature else scores.argmax()
         numbers.append(x := x.view(1, 1))
-    return field.vocab.textify(torch.cat(numbers).flatten().tolist()) if numbers else []
+    return field.vocab.textify(numbers)

@@ -8,8 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 from torchvision.transforms.v2 import functional as TF
 
 from .core import DEVICE, as_tensor, to_device, to_np
@@ -150,7 +149,7 @@ class Transforms:
         top = 1.0 if x.is_floating_point() else 255.0
         x = x.to(torch.float32, copy=True)  # the next steps work in place
         if self.geometry:
-            x = F.grid_sample(x, self._grid(len(x)), padding_mode="reflection", align_corners=False)
+            x = nn.functional.grid_sample(x, self._grid(len(x)), padding_mode="reflection", align_corners=False)
         for t in self.colour:
             x = t(x, top)
         mean, std = to_device(torch.from_numpy(self.stats) * top)[..., None, None]

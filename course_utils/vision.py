@@ -87,10 +87,7 @@ class ImageClassifierData:
             raise FileNotFoundError(f"{csv_fname}: {len(missing)} pictures not in {path}, first {missing[0]}")
         if val_idxs is None and len(names) < 5:
             raise ValueError(f"{csv_fname}: {len(names)} rows, no fifth of which can validate: give more, or val_idxs")
-        try:
-            y, classes = _encode(table.iloc[:, 1], cat_separator, continuous)
-        except ValueError as e:
-            raise ValueError(f"{csv_fname}: {e}") from None
+        y, classes = _encode(csv_fname, table.iloc[:, 1], cat_separator, continuous)
         rows = get_cv_idxs(len(names)) if val_idxs is None else val_idxs
         (val_names, trn_names), (val_y, trn_y) = split_by_idx(rows, names, y)
         splits = [(trn_names, trn_y), (val_names, val_y), test_name and _folders(path, [test_name], path)]
@@ -101,8 +98,7 @@ class ImageClassifierData:
                     classes: Sequence[str] | None = None, test: Any = None) -> Self:  # fmt: skip
         """Arrays (x, y), x alone for the test set. Without `classes`, floats in y are numbers to predict."""
         if classes is None:
-            y = T(trn[1])
-            classes = [] if y.is_floating_point() else [str(c) for c in range(int(y.max()) + 1)]
+            classes = [] if (y := T(trn[1])).is_floating_point() else [str(c) for c in range(int(y.max()) + 1)]
         test = None if test is None else (test, np.zeros(len(test), np.int64))
         return cls(Path(path), ArrayDataset, [trn, val, test], tfms or (None, None), bs, classes)
 
@@ -122,17 +118,17 @@ def _folders(parent: Path, classes: Sequence[str], root: Path) -> tuple[list[str
     return [name for part in names for name in part], np.repeat(np.arange(len(classes)), [len(n) for n in names])
 
 
-def _encode(labels: pd.Series, separator: str, continuous: bool) -> tuple[np.ndarray, list[str]]:
+def _encode(file: str | Path, labels: pd.Series, separator: str, continuous: bool) -> tuple[np.ndarray, list[str]]:
     """(numbers; or class numbers; or rows of 0/1 if any row has several labels), sorted class names."""
     if continuous:
         y = labels.str.split(separator, expand=True).apply(pd.to_numeric, errors="coerce").to_numpy(np.float32)
         if len(odd := np.flatnonzero(~np.isfinite(y).all(1))):
             what = "a number" if y.shape[1] == 1 else f"{y.shape[1]} numbers"
-            raise ValueError(f"row {odd[0] + 1}: {labels.iloc[odd[0]]!r} is not {what}")
+            raise ValueError(f"{file}: row {odd[0] + 1}: {labels.iloc[odd[0]]!r} is not {what}")
         return (y[:, 0] if y.shape[1] == 1 else y), []
     if not labels.str.contains(separator, regex=False).any():
         if len(odd := np.flatnonzero(labels == "")):
-            raise ValueError(f"row {odd[0] + 1} has no label")
+            raise ValueError(f"{file}: row {odd[0] + 1} has no label")
         classes, y = np.unique(labels.to_numpy(str), return_inverse=True)
         return y, classes.tolist()
     y = (many := labels.str.get_dummies(sep=separator)).to_numpy(np.float32)
@@ -214,11 +210,9 @@ class ConvLearner(Learner):
         self.freeze()
 
     def _precomputed(self) -> SimpleNamespace:
-        """Loaders over the body's activations for the training, validation and test pictures."""
         plain = {"trn_dl": self.data.fix_dl, "val_dl": self.data.val_dl, "test_dl": self.data.test_dl}
         sets = {name: ArrayDataset(self._body_output(dl), dl.dataset.y) for name, dl in plain.items() if dl}
-        made = {name: BatchLoader(ds, self.data.bs, shuffle=name == "trn_dl") for name, ds in sets.items()}
-        made["trn_dl"].passes = self.data.trn_dl.passes
+        made = {n: BatchLoader(ds, self.data.bs, n == "trn_dl", getattr(self.data, n).passes) for n, ds in sets.items()}
         return SimpleNamespace(**made)
 
     def _body_output(self, dl: BatchLoader) -> Tensor:

@@ -174,6 +174,5 @@ def _checked(folder: Path, entry: registry.Dataset, place: str) -> Path:
 
 def _count(files: list[Path]) -> int:
     """Number of files or, of a single table, of its rows below the header."""
-    if len(files) == 1 and files[0].suffix == ".csv":
-        return len(files[0].read_bytes().splitlines()) - 1
-    return len(files)
+    is_table = len(files) == 1 and files[0].suffix == ".csv"
+    return len(files[0].read_bytes().splitlines()) - 1 if is_table else len(files)
