@@ -18,12 +18,12 @@ KINDS = ("cat", "dog")
 COUNTS = {"train": 200, "valid": 100}  # pictures of each kind
 TEST_COUNT = 20
 
-PAINTS = ("fur", "point", "ear", "nose", "pupil", "whisker", "iris", "prop")  # points: ears, muzzle, paws, tail
-COLOURS = palette("c08078 282020 0a0a0a f0f0f0")  # of ear, nose, pupil, whisker
+PAINTS = ("fur", "point", "ear", "nose", "pupil", "white", "iris", "prop")  # points: ears, muzzle, paws, tail
+COLOURS = palette("c08078 282020 0a0a0a f0f0f0")  # of ear, nose, pupil, white
 COATS = palette("282424 4a3428 704c32 ba743a cea470 e2d0b0 ece8e2 868484 5c626c a08a70")
 IRISES = {"cat": palette("9ea63c 70a0c4 ce9e32"), "dog": palette("70a0c4 7a4c24 543420")}
 ANATOMY = tomllib.loads(Path(__file__).with_name("animals.toml").read_text("utf-8"))
-EARS = {"cat": (0.96, 0.04, 0), "dog": (0.08, 0.14, 0.78)}  # how often they are pointed, folded, pendant
+EARS = {"cat": (0.98, 0.02, 0), "dog": (0.04, 0.1, 0.86)}  # how often they are pointed, folded, pendant
 
 
 def pair(paint: str, *balls: tuple) -> list[Limb]:
