@@ -7,6 +7,7 @@ import torch
 from PIL import Image
 from torch import nn
 
+from course_utils.core import DEVICE
 from course_utils.vision import ImageClassifierData
 
 
@@ -39,8 +40,8 @@ def array_data(path: Path, n: int = 48, c: int = 3, bs: int = 16) -> ImageClassi
 
 
 def mlp(c: int = 3) -> nn.Sequential:
-    """Two layer groups and an output, with BatchNorm in each group that is frozen in the tests."""
+    """Two layer groups and an output, on the device, with BatchNorm in each group that is frozen in the tests."""
     torch.manual_seed(0)
     first = nn.Sequential(nn.Linear(10, 16), nn.BatchNorm1d(16), nn.ReLU())
     second = nn.Sequential(nn.Linear(16, 16), nn.BatchNorm1d(16), nn.ReLU())
-    return nn.Sequential(first, second, nn.Sequential(nn.Linear(16, c), nn.LogSoftmax(1)))
+    return nn.Sequential(first, second, nn.Sequential(nn.Linear(16, c), nn.LogSoftmax(1))).to(DEVICE)

@@ -1,4 +1,5 @@
 import copy
+from contextlib import nullcontext
 from functools import partial
 
 import numpy as np
@@ -8,10 +9,17 @@ import torch.nn.functional as F
 from support import array_data, mlp
 from torch import nn
 
-from course_utils.core import set_seed
+from course_utils import learner
+from course_utils.core import DEVICE, set_seed, to_device
 from course_utils.learner import LayerOptimizer, Learner, fit, load_model, save_model, set_lrs, train_mode, validate
 from course_utils.metrics import accuracy
 from course_utils.schedule import Callback
+
+
+@pytest.fixture(autouse=True)
+def exact(monkeypatch):
+    """float32 on a GPU too: several tests compare bit for bit."""
+    monkeypatch.setattr(learner, "autocast", nullcontext)
 
 
 @pytest.fixture
@@ -53,7 +61,7 @@ def test_training_learns_and_returns_the_last_row(learn):
 
 
 def test_validation_loss_weighs_by_rows(learn):
-    x, y = learn.data.val_ds.arrays
+    x, y = map(to_device, learn.data.val_ds.arrays)
     learn.model.eval()
     with torch.no_grad():
         out = learn.model(x)
@@ -91,7 +99,7 @@ def test_one_group_of_the_optimizer_trains_as_three_do(tmp_path):
 def test_group_rates_scale_the_step(learn):
     """One step of plain SGD moves each group by its own rate times the gradient; rate 0 not at all."""
     learn.opt_fn = torch.optim.SGD
-    x, y = learn.data.trn_ds.arrays
+    x, y = map(to_device, learn.data.trn_ds.arrays)
     learn.data.trn_dl.bs, learn.data.trn_dl.shuffle = len(y), False
     model, before = copy.deepcopy(learn.model).train(), state(learn.model)
     F.nll_loss(model(x), y).backward()
@@ -276,7 +284,7 @@ def test_tuple_outputs_and_reset(tmp_path):
     learn.reg_fn = lambda out, extra, loss: (extras.append(extra), loss)[1]
     learn.fit(0.1, 1)
     assert len(calls) == 2
-    assert torch.allclose(extras[0][0].sum(1), torch.ones(16))
+    assert torch.allclose(extras[0][0].sum(1).cpu(), torch.ones(16))
 
 
 def test_predictions(learn):
@@ -322,7 +330,7 @@ def test_a_state_kept_in_validation_can_be_trained_on(tmp_path):
     class Stateful(nn.Module):
         def __init__(self):
             super().__init__()
-            self.net, self.mix, self.h = mlp(), nn.Linear(3, 3), torch.zeros(3)
+            self.net, self.mix, self.h = mlp(), nn.Linear(3, 3), torch.zeros(3, device=DEVICE)
 
         def forward(self, x):
             out = self.net(x)

@@ -36,7 +36,7 @@ def test_batch_equals_single_items(files):
     x, y = files.batch(torch.tensor([5, 0, 3]))
     for i, row in enumerate([5, 0, 3]):
         item, target = files[row]
-        np.testing.assert_allclose(item, x[i].numpy(), atol=1e-6)
+        np.testing.assert_allclose(item, x[i].cpu().numpy(), atol=1e-6)
         assert target == y[i] == row
 
 

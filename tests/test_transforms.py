@@ -4,6 +4,7 @@ import torch
 import torch.nn.functional as F
 from torchvision.transforms.v2 import functional as TF
 
+from course_utils.core import to_device
 from course_utils.transforms import (
     AddPadding,
     CropType,
@@ -30,7 +31,7 @@ def noise(n=4, side=16):
 
 
 def augment(x, *aug):
-    return Transforms(x.shape[-1], PLAIN, CropType.CENTER, aug).batch(x) * 255
+    return Transforms(x.shape[-1], PLAIN, CropType.CENTER, aug).batch(x).cpu() * 255
 
 
 def test_flip_mirrors_each_picture_or_leaves_it():
@@ -98,7 +99,7 @@ def test_zoom_keeps_the_window_inside_the_picture():
 def test_lighting_is_contrast_about_the_mean_and_brightness():
     """From what comes out, each picture's gain and offset are solved for; they keep to their bounds."""
     x = 0.3 + 0.4 * torch.rand(200, 3, 8, 8)  # in the middle: nothing is clipped
-    out = RandomLighting(0.05, 0.1)(x.clone())
+    out = RandomLighting(0.05, 0.1)(to_device(x.clone())).cpu()
     gains, brights = [], []
     for a, b in zip(x, out, strict=True):
         gain, offset = np.polyfit(a.flatten().numpy(), b.flatten().numpy(), 1)
@@ -110,14 +111,14 @@ def test_lighting_is_contrast_about_the_mean_and_brightness():
 
 
 def test_lighting_stays_in_range():
-    out = RandomLighting(0.5, 0.9)(torch.rand(20, 3, 8, 8))
+    out = RandomLighting(0.5, 0.9)(to_device(torch.rand(20, 3, 8, 8)))
     assert (out.min(), out.max()) == (0, 1)
 
 
 def test_validation_is_resize_centre_crop_normalise():
     picture = noise(1, 40)[0][:, :30]  # 30 x 40
     _, val = tfms_from_stats(imagenet_stats, 16)
-    out = val.batch(val.window([val.prepare(picture)]))[0]
+    out = val.batch(val.window([val.prepare(picture)]))[0].cpu()
     resized = TF.center_crop(TF.resize(picture, [16], antialias=True), [16])
     torch.testing.assert_close(out, TF.normalize(resized.float() / 255, *imagenet_stats), atol=1e-5, rtol=0)
 
