@@ -27,7 +27,7 @@ STAMP = ".version"
 def sample(name: str) -> Path:
     """Return the folder of a sample, built first if it is missing or of another version.
 
-    It appears whole or not at all, whenever a process is killed or another one builds it too.
+    Whole or not at all, even if a process is killed or two build it. DataError if its data package is missing.
     """
     builder = import_module(BUILDERS[name])
     folder = registry.ROOT / "data" / "sample" / name
