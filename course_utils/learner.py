@@ -232,7 +232,10 @@ class Learner:
 
     def lr_find(self, start_lr: Floats = 1e-5, end_lr: float = 10, wds: Floats | None = None,
                 num_it: int = 100) -> None:  # fmt: skip
-        """Raise the rate to `end_lr` in an epoch, or `num_it` batches if more; the weights stay (arXiv:1506.01186)."""
+        """Raise the rate to `end_lr` in an epoch, or `num_it` batches if that is more, until the loss blows up.
+
+        Leaves the weights as they were; read the result with `sched.plot()` (Smith, 2015, arXiv:1506.01186).
+        """
         opt, top = self._optimizer(start_lr, wds), float(np.max(start_lr))
         if not 0 < top < end_lr:
             raise ValueError(f"lr_find needs 0 < start_lr < end_lr, not {top:g} and {end_lr:g}")

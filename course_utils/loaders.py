@@ -137,7 +137,10 @@ class FilesDataset(ArrayDataset):
 
 
 class BatchLoader:
-    """Batches (x, …, y) of `bs` rows; an epoch is `passes` passes (0.5: half one); `shuffle`: each in a new order."""
+    """Batches (x, …, y) of `bs` rows; `shuffle`: in a new order at each pass, without a last batch of a single row.
+
+    An epoch is `passes` passes: with fewer pictures than in the video, 2.5 make its number of batches; 0.5 is half one.
+    """
 
     def __init__(self, dataset: ArrayDataset, bs: int, shuffle: bool = False, passes: float = 1) -> None:
         if bs < 1:

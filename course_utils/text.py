@@ -43,7 +43,7 @@ TOKENIZERS = {"spacy": tokenize}
 
 
 class Vocab:
-    """Numbers for tokens seen `min_freq` times: `<unk>`, `<pad>`, then by frequency, then alphabet. Lessons 4 and 6."""
+    """Numbers for tokens seen `min_freq` times or more: `<unk>`, `<pad>`, by frequency, by alphabet. Lessons 4, 6."""
 
     def __init__(self, tokens: Iterable[str], min_freq: int = 1) -> None:
         counts = Counter(tokens)

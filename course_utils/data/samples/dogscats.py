@@ -36,7 +36,8 @@ def animal(rng: Rng, kind: str) -> list[Limb]:
     """A cat or a dog in some pose, from some side; now and then it looks away."""
     ears = rng.choice([*ANATOMY["ears"]], p=EARS[kind])
     head = [limb for part in ANATOMY["heads"][kind] + ANATOMY["ears"][ears] for limb in pair(*part)]
-    torso, legs = ANATOMY["bodies"]["poses"][rng.integers(3)].values()
+    pose = ANATOMY["bodies"]["poses"][rng.integers(3)]
+    torso, legs = pose["torso"], pose["legs"]
     body = pair("fur", *torso)
     for leg in legs:
         body += pair("fur", *leg) + pair("point", leg[-1], np.add(leg[-1], (0, 0, 0.25, 0.03)))  # paws point forward
