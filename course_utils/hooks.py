@@ -22,8 +22,8 @@ class SaveFeatures(AbstractContextManager):
         self.hook = module.register_forward_hook(self._save)
 
     def _save(self, module: nn.Module, args: tuple, output: Any) -> Any:
-        self._output = output
-        return output.clone() if isinstance(output, Tensor) else output  # an activation in place would change it
+        self._output = output  # the next layer gets a copy: it may work in place
+        return output.clone() if isinstance(output, Tensor) else output
 
     @property
     def features(self) -> Any:
