@@ -10,19 +10,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn, optim
 
-from .core import read_csv
-from .data.registry import choose
+from .choose import choose
+from .files import read_csv
+from .joined import check_codes, get_emb
 from .learner import Learner
-from .tabular import ColumnarModelData, check_codes
+from .tabular import ColumnarModelData
 
 __all__ = ["CollabFilterDataset", "EmbeddingDot", "EmbeddingDotBias", "EmbeddingNet", "get_emb"]
-
-
-def get_emb(rows: int, width: int, bound: float = 0.05) -> nn.Embedding:
-    """A table of rows x width numbers, uniform from -bound to bound."""
-    emb = nn.Embedding(rows, width)
-    nn.init.uniform_(emb.weight, -bound, bound)
-    return emb
 
 
 class EmbeddingDot(nn.Module):

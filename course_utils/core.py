@@ -1,20 +1,17 @@
 """Small things that every lesson needs: the device, seeds, tensors to arrays and back."""
 
-import os
 import random
-from collections.abc import Iterable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
-from pathlib import Path
+from collections.abc import Iterable
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import torch
 from torch import Tensor, nn
 
-__all__ = ["DEVICE", "VV", "T", "V", "children", "get_cv_idxs", "set_seed", "split_by_idx", "to_np"]
+from .files import work_dir
 
-ROOT = Path(__file__).resolve().parents[1]
+__all__ = ["DEVICE", "VV", "T", "V", "children", "get_cv_idxs", "set_seed", "split_by_idx", "to_np", "work_dir"]
 DEVICE = torch.accelerator.current_accelerator(check_available=True) or torch.device("cpu")  # chosen once
 
 torch.set_float32_matmul_precision("high")  # TF32 on GPUs that have it; no effect elsewhere
@@ -33,37 +30,9 @@ def set_seed(seed: int) -> None:
     torch.manual_seed(seed)
 
 
-def work_dir(path: Path) -> Path:
-    """Where weights and activations go: COURSE_WORK, else `path`, or .runs/work/SIZE/NAME if that is read-only."""
-    own = path if os.access(path, os.W_OK) else ROOT.joinpath(".runs/work", *path.resolve().parts[-2:])
-    return Path(os.getenv("COURSE_WORK") or own)
-
-
 def to_device(t: Tensor) -> Tensor:
     """`t` on `DEVICE`. CUDA sets the bytes aside at once, so the host need not wait for it; MPS does not."""
     return t.to(DEVICE, non_blocking=DEVICE.type == "cuda")
-
-
-@contextmanager
-def atomic(file: Path) -> Iterator[Path]:
-    """A temporary name to write to; it becomes `file` at the end, whole, or goes away on an error."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    part = file.with_name(f".{file.name}.{os.getpid()}.part")
-    try:
-        yield part
-        part.replace(file)
-    finally:
-        part.unlink(missing_ok=True)
-
-
-def read_csv(file: str | Path, **options: Any) -> pd.DataFrame:
-    """A CSV file as a table; ValueError that names it if it is empty, not UTF-8 or no table."""
-    try:
-        if not (table := pd.read_csv(file, **options)).empty:
-            return table
-        raise ValueError("it has no rows")
-    except ValueError as e:  # all of pandas' own are
-        raise ValueError(f"{file}: not a readable CSV file ({str(e).splitlines()[0]})") from None
 
 
 def as_tensor(a: Any) -> Tensor:

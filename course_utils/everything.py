@@ -25,7 +25,7 @@ from .learner import *
 from .loaders import *
 from .metrics import *
 from .models import *
-from .plots import *
+from .plotting import *
 from .results import *
 from .rnn import *
 from .schedule import *

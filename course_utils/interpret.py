@@ -3,8 +3,8 @@
 import matplotlib.pyplot as plt
 import numpy as np
 
-from .loaders import FilesDataset
-from .plots import plots
+from .pictures import FilesDataset
+from .plotting import plots
 
 __all__ = ["ImageModelResults"]
 

@@ -1,9 +1,8 @@
-"""The training loop, and the Learner that adds layer groups, schedules, saving and prediction."""
+"""The Learner: a model with its layer groups, schedules, saving and prediction."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from copy import copy
 from functools import partial
-from inspect import signature
 from operator import attrgetter
 from pathlib import Path
 from pickle import UnpicklingError
@@ -13,124 +12,20 @@ from typing import Any
 import numpy as np
 import torch
 import torchinfo
-from torch import Tensor, nn, optim
+from torch import nn, optim
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from . import schedule as sch
-from .core import DEVICE, T, atomic, autocast, children, to_device, to_np, work_dir
-from .progress import EpochTable
+from . import rates, schedule
+from .callbacks import Callback, SaveBest
+from .core import DEVICE, T, children, to_device
+from .files import atomic, work_dir
+from .optimizers import LayerOptimizer, SGD_Momentum, set_lrs
+from .training import fit, predict_with_targs, train_mode, validate
 
-__all__ = ["LayerOptimizer", "Learner", "SGD_Momentum", "fit", "load_model", "save_model", "set_lrs", "validate"]
+__all__ = ["LayerOptimizer", "Learner", "SGD_Momentum", "fit", "load_model", "predict_with_targs", "save_model"]
+__all__ += ["set_lrs", "train_mode", "validate"]
 
 Floats, Fns = float | Sequence[float], Sequence[Callable]
-
-
-def SGD_Momentum(momentum: float) -> Callable[..., optim.Optimizer]:
-    """An `opt_fn`: stochastic gradient descent with this momentum."""
-    return partial(optim.SGD, momentum=momentum)
-
-
-def set_lrs(opt: optim.Optimizer, lrs: Floats) -> None:
-    """Set the learning rate of each parameter group; one number serves all."""
-    for group, lr in zip(opt.param_groups, _per_group(lrs, len(opt.param_groups), "rates"), strict=True):
-        group["lr"] = lr
-
-
-def train_mode(model: nn.Module) -> None:
-    """Training mode, but BatchNorm that is frozen, or under `bn_freeze`, keeps its statistics. Calls model.reset()."""
-    getattr(model.train(), "reset", bool)()
-    for m in model.modules():
-        if isinstance(m, _BatchNorm) and (getattr(m, "bn_freeze", False) or (m.affine and not m.weight.requires_grad)):
-            m.eval()
-
-
-def _forward(model: nn.Module, xs: Sequence[Tensor]) -> tuple[Tensor, list]:
-    """(prediction in float32, whatever else the model returned)."""
-    with autocast():
-        out = model(*xs)
-    out, *extra = out if isinstance(out, tuple) else (out,)
-    return out.float(), extra
-
-
-def _outputs(model: nn.Module, dl: Iterable) -> Iterator[tuple[Tensor, Tensor]]:
-    """(prediction, target) of each batch, in evaluation mode."""
-    getattr(model.eval(), "reset", bool)()
-    for *xs, y in dl:
-        yield _forward(model, xs)[0], y
-
-
-@torch.no_grad()  # not inference_mode: a hidden state that the model keeps goes on into training
-def validate(model: nn.Module, dl: Iterable, crit: Callable, metrics: Fns = ()) -> list[float]:
-    """[mean loss, metrics…] of the whole set a loader walks through, in evaluation mode."""
-    rows = [(crit(out, y), len(y), (out, y) if metrics else ()) for out, y in _outputs(model, dl)]
-    losses, sizes, kept = zip(*rows, strict=True)
-    preds_targs = [torch.cat(column) for column in zip(*kept, strict=True)]
-    return [float(np.average(to_np(torch.stack(losses)), weights=sizes)), *(float(m(*preds_targs)) for m in metrics)]
-
-
-@torch.no_grad()
-def predict_with_targs(model: nn.Module, dl: Iterable) -> tuple[np.ndarray, np.ndarray]:
-    """(predictions, targets) of a model over a loader, in its order."""
-    preds, targs = zip(*_outputs(model, dl), strict=True)
-    return to_np(torch.cat(preds)), to_np(torch.cat(targs))
-
-
-def fit(model: nn.Module, data: Any, n_epochs: int, opt: optim.Optimizer, crit: Callable, metrics: Fns = (),
-        callbacks: Sequence[sch.Callback] = (), reg_fn: Callable | None = None) -> list[float]:  # fmt: skip
-    """Train on data.trn_dl; the last [validation loss, metrics…]. `reg_fn(out, extra, loss)`: its loss to minimise."""
-    names = ["trn_loss"] if data.val_dl is None else ["trn_loss", "val_loss", *(m.__name__ for m in metrics)]
-    table = EpochTable(names, n_epochs)
-    losses, values, stops = [], [], []
-    try:
-        for _ in range(n_epochs):
-            train_mode(model)
-            for *xs, y in table.track(data.trn_dl):
-                for cb in callbacks:
-                    cb.on_batch_begin()
-                opt.zero_grad()
-                out, extra = _forward(model, xs)
-                loss = crit(out, y)
-                (reg_fn(out, extra, loss) if reg_fn else loss).backward()
-                opt.step()
-                losses.append(loss.detach().float())  # on the device: reading it would stall a GPU
-                if any(stops := [cb.on_batch_end(losses[-1]) for cb in callbacks]):
-                    break
-            values = [] if data.val_dl is None else validate(model, data.val_dl, crit, metrics)
-            table.write([sch.smooth(torch.stack(losses[-1000:]).tolist())[-1], *values])  # the older weigh nothing
-            if any(stops + [cb.on_epoch_end(values) for cb in callbacks]):
-                break
-    finally:
-        table.draw()  # without the bar, also after an interruption
-    return values
-
-
-def _per_group(values: Any, n: int, what: str) -> list[float]:
-    """One number or n of them to a list of n; refuses other lengths, negatives and NaN."""
-    array = np.atleast_1d(np.asarray(values, dtype=float))
-    if len(array) not in (1, n):
-        raise ValueError(f"{len(array)} {what} for {n} layer groups: give one number or {n}")
-    if not (np.isfinite(array) & (array >= 0)).all():
-        raise ValueError(f"{what} must be finite and not negative, got {array.tolist()}")
-    return np.broadcast_to(array, n).tolist()
-
-
-class LayerOptimizer:
-    """`opt`: an optimizer with a rate and a weight decay for each layer group; a model by itself is one group."""
-
-    def __init__(self, opt_fn: Callable, layer_groups: nn.Module | Sequence[nn.Module], lrs: Floats,
-                 wds: Floats | None = None) -> None:  # fmt: skip
-        """One number for all groups or one for each, else ValueError; what is frozen is left out."""
-        groups = layer_groups if isinstance(layer_groups, (list, tuple)) else [layer_groups]
-        lrs, wds = _per_group(lrs, len(groups), "rates"), _per_group(0 if wds is None else wds, len(groups), "wds")
-        trained = [[p for p in group.parameters() if p.requires_grad] for group in groups]
-        rows = zip(trained, lrs, wds, strict=True)
-        if not (params := [{"params": ps, "lr": lr, "weight_decay": wd} for ps, lr, wd in rows if ps]):
-            raise ValueError("every layer group is frozen: call unfreeze() or freeze_to(-1)")
-        if len({(g["lr"], g["weight_decay"]) for g in params}) == 1:  # one group makes faster steps
-            params = [params[0] | {"params": [p for g in params for p in g["params"]]}]
-        chosen = {"foreach", "fused"} & {*getattr(opt_fn, "keywords", ())}  # by partial(opt_fn, foreach=True)
-        fused = {"fused": True} if "fused" in signature(opt_fn).parameters and not chosen else {}
-        self.opt: optim.Optimizer = opt_fn(params, lr=lrs[-1], **fused)
 
 
 def save_model(model: nn.Module, file: str | Path) -> None:
@@ -159,10 +54,10 @@ class Learner:
         self.data, self.crit, self.metrics, self.clip, self.reg_fn = data, crit, list(metrics), clip, reg_fn
         self.module = model.to(DEVICE, memory_format=torch.channels_last)
         self.opt_fn = opt_fn or SGD_Momentum(0.9)
-        self._sched: sch.Sched | None = None
+        self._sched: schedule.Sched | None = None
 
     @property
-    def sched(self) -> sch.Sched:
+    def sched(self) -> schedule.Sched:
         """Rates and losses of the last `fit` or `lr_find`, with their plots; RuntimeError before."""
         if self._sched is None:
             raise RuntimeError("nothing to show yet: call fit or lr_find first")
@@ -210,7 +105,7 @@ class Learner:
     def fit(self, lrs: Floats, n_cycle: int, wds: Floats | None = None, cycle_len: int | None = None,
             cycle_mult: int = 1, metrics: Fns | None = None, cycle_save_name: str | None = None,
             best_save_name: str | None = None, use_clr: tuple | None = None,
-            use_clr_beta: tuple | None = None, callbacks: Sequence[sch.Callback] = ()) -> list[float]:  # fmt: skip
+            use_clr_beta: tuple | None = None, callbacks: Sequence[Callback] = ()) -> list[float]:  # fmt: skip
         """Train n_cycle epochs at a constant rate, or cycles of cosine annealing of cycle_len * cycle_mult**k epochs.
 
         `lrs`, `wds`: a number, or one for each layer group, else ValueError. `use_clr`, `use_clr_beta`: see `circular`.
@@ -221,13 +116,13 @@ class Learner:
             raise ValueError("n_cycle, cycle_len and cycle_mult are whole numbers of 1 or more")
         epochs = [length * cycle_mult**k for k in range(n_cycle)]
         lengths = [len(self.batches.trn_dl) * n for n in epochs]  # of the cycles, in iterations
-        plan = sch.constant if cycle_len is None else sch.sgdr(lengths[0], cycle_mult)
+        plan = rates.constant if cycle_len is None else rates.sgdr(lengths[0], cycle_mult)
         if clr := use_clr or use_clr_beta:
-            plan = (sch.circular if use_clr else sch.circular_beta)(lengths[0], *clr[:2], clr[2:] or None)
+            plan = (rates.circular if use_clr else rates.circular_beta)(lengths[0], *clr[:2], clr[2:] or None)
         save = (lambda _, k: self.save_cycle(cycle_save_name, k)) if cycle_save_name else None
-        self._sched = sch.Sched(self._optimizer(lrs, wds), plan, save, lengths)
+        self._sched = schedule.Sched(self._optimizer(lrs, wds), plan, save, lengths)
         callbacks, metrics = [self.sched, *callbacks], self.metrics if metrics is None else metrics
-        callbacks += [sch.SaveBest(partial(self.save, best_save_name))] * bool(best_save_name)
+        callbacks += [SaveBest(partial(self.save, best_save_name))] * bool(best_save_name)
         return fit(self.model, self.batches, sum(epochs), self.sched.opt, self.crit, metrics, callbacks, self.reg_fn)
 
     def lr_find(self, start_lr: Floats = 1e-5, end_lr: float = 10, wds: Floats | None = None,
@@ -241,7 +136,7 @@ class Learner:
             raise ValueError(f"lr_find needs 0 < start_lr < end_lr, not {top:g} and {end_lr:g}")
         data = SimpleNamespace(trn_dl=copy(self.batches.trn_dl), val_dl=None)
         data.trn_dl.passes = max(data.trn_dl.passes, num_it * data.trn_dl.bs / len(data.trn_dl.dataset))
-        self._sched = sch.LRFinder(opt, sch.exponential(len(data.trn_dl), end_lr / top))
+        self._sched = schedule.LRFinder(opt, rates.exponential(len(data.trn_dl), end_lr / top))
         before = {k: v.clone() for k, v in self.model.state_dict().items()}
         try:
             fit(self.model, data, 1, opt, self.crit, (), [self.sched], self.reg_fn)

@@ -1,14 +1,15 @@
 """How good the predictions are. scikit-learn has the rest (log_loss, confusion_matrix, …)."""
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from sklearn.metrics import log_loss
 from torch import Tensor
 
-from .core import T, to_np
+from .core import T, as_tensor, to_np
 
-__all__ = ["accuracy", "accuracy_np", "accuracy_thresh", "f2", "log_loss", "opt_th"]
+__all__ = ["accuracy", "accuracy_np", "accuracy_thresh", "exp_rmspe", "f2", "log_loss", "opt_th"]
 
 Array = Tensor | np.ndarray
 
@@ -56,3 +57,11 @@ def _f2s(preds: Array, targs: Array, start: float, end: float, step: float) -> t
     said = [preds > t for t in thresholds]
     scores = [5 * (s & targs).sum(1) / (4 * targs.sum(1) + s.sum(1)).clamp(min=1) for s in said]
     return thresholds, np.array([to_np(score.mean()) for score in scores])
+
+
+def exp_rmspe(y_pred: Any, targ: Any) -> float:
+    """Root mean square of (sales - prediction) / sales, given logarithms; ValueError for sales of 0. Lesson 3."""
+    pred, sales = as_tensor(y_pred).exp(), as_tensor(targ).exp()
+    if wrong := int((~(sales > 0)).sum()):
+        raise ValueError(f"RMSPE divides by the sales, and {wrong} of them are 0 or missing: leave closed days out")
+    return (1 - pred.reshape(sales.shape) / sales).square().mean().sqrt().item()

@@ -10,8 +10,8 @@ from torch import Tensor, nn
 from torchvision.models import VGG, DenseNet, ResNet, get_model_weights
 
 from .data import get_data
-from .data.fetch import given
-from .data.samples.lite0 import efficientnet_lite0
+from .files import given
+from .lite0 import efficientnet_lite0
 
 __all__ = ["AdaptiveConcatPool2d", "count_features", "cut_body", "efficientnet_lite0", "load_pretrained", "make_head"]
 __all__ += ["weights_file"]

@@ -3,25 +3,20 @@
 import json
 import math
 import os
-import platform
 import resource
-import subprocess
 import sys
 import time
 import tomllib
-from datetime import UTC, datetime
-from functools import partial
-from importlib.metadata import version
 from numbers import Real
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import torch
 from pandas.io.formats.style import Styler
 
-from .core import DEVICE, ROOT, atomic, set_seed
-from .data import fingerprint
+from .core import DEVICE, set_seed
+from .files import ROOT, atomic
+from .provenance import provenance
 
 __all__ = ["begin", "record", "results_table"]
 
@@ -34,7 +29,7 @@ def begin(lesson: str, size: str = "sample", seed: int = 42, data: Path | None =
     if size not in ("sample", "full"):
         raise ValueError(f"unknown size {size!r}: use 'sample' or 'full'")
     _clock[0] = time.perf_counter()
-    _run.update({"lesson": lesson, "size": size, "seed": seed, **_provenance(data), "stages": []})
+    _run.update({"lesson": lesson, "size": size, "seed": seed, **provenance(data), "stages": []})
     set_seed(seed)
     _write()
 
@@ -75,30 +70,3 @@ def _write() -> None:
     folder = Path(os.environ.get("COURSE_RESULTS") or ROOT / ".runs" / "interactive")
     with atomic(folder / f"{_run['lesson']}.{_run['size']}.{DEVICE.type}.json") as part:
         part.write_text(json.dumps(_run, indent=1) + "\n", "utf-8")
-
-
-def _provenance(data: Path | None) -> dict[str, Any]:
-    name = torch.cuda.get_device_name() if DEVICE.type == "cuda" else platform.processor() or platform.machine()
-    versions = {package: version(package) for package in ("torch", "torchvision", "numpy", "pandas")}
-    return {
-        "device": {"type": DEVICE.type, "name": name},
-        "versions": versions | {"python": platform.python_version()},
-        "commit": _commit(),
-        "data": data and fingerprint(data),
-        "threads": torch.get_num_threads(),
-        "started": datetime.now(UTC).isoformat(timespec="seconds"),
-    }
-
-
-def _commit() -> str | None:
-    """COURSE_COMMIT if set; else that of this checkout, +changes if more than notebooks and results differ."""
-    if given := os.environ.get("COURSE_COMMIT"):
-        return given
-    git = partial(subprocess.run, cwd=ROOT, capture_output=True, text=True, check=True)
-    here = ["git", "--git-dir=.git", "--work-tree=."]  # not a repository further up
-    try:
-        head = git([*here, "rev-parse", "HEAD"]).stdout.strip()
-        changes = git([*here, "status", "--porcelain", "--", ".", ":(exclude)nbs", ":(exclude)results"]).stdout
-    except (OSError, subprocess.CalledProcessError):  # no git, or no checkout
-        return None
-    return head + "+changes" * bool(changes)

@@ -1,75 +1,19 @@
-"""Learning rates as functions of the iteration (`nb` to the first cycle), and the record of a training run."""
+"""What sets the rates batch by batch, and the record of a run with its plots."""
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from itertools import accumulate, count
 from typing import Any
 
 import matplotlib.pyplot as plt
-import numpy as np
-import pandas as pd
 import torch
 from torch import Tensor
 
-__all__ = ["Callback", "CosAnneal", "LRFinder", "Sched", "circular", "circular_beta", "constant", "exponential"]
-__all__ += ["sgdr", "smooth"]
+from .callbacks import Callback, SaveBest
+from .rates import Schedule, circular, circular_beta, constant, exponential, sgdr, smooth
 
-Schedule = Callable[[int], tuple[float, float | None]]  # 0, 1, … to (factor of the base rates, momentum or None)
-
-
-def exponential(nb: int, ratio: float) -> Schedule:
-    """From 1 to `ratio` in nb iterations, by equal factors."""
-    return lambda i: (ratio ** (i / nb), None)
-
-
-constant = exponential(1, 1)  # the base rate, always
-
-
-def sgdr(nb: int, cycle_mult: int = 1) -> Schedule:
-    """Cosine annealing with warm restarts (arXiv:1608.03983), after nb / 20 iterations at 1/100, as in the videos."""
-
-    if nb < 1 or cycle_mult < 1:
-        raise ValueError(f"a cycle has 1 iteration or more, and does not shrink: not {nb}, times {cycle_mult}")
-
-    def factor(i: int) -> tuple[float, None]:
-        if i < nb / 20:
-            return 0.01, None
-        length = nb
-        while i >= length:
-            i, length = i - length, length * cycle_mult
-        return (1 + math.cos(math.pi * i / length)) / 2, None
-
-    return factor
-
-
-def circular(nb: int, div: float, cut_div: float, moms: tuple[float, float] | None = None) -> Schedule:
-    """Slanted triangle (arXiv:1506.01186): 1/div to 1 in nb // cut_div iterations, and back; momentum the reverse."""
-    return _piecewise([0, max(nb // cut_div, 1), nb], [1 / div, 1, 1 / div], moms)
-
-
-def circular_beta(nb: int, div: float, pct: float, moms: tuple[float, float] | None = None) -> Schedule:
-    """One cycle (arXiv:1803.09820): 1/div to 1 to 1/div, to 1/(100 div) in the last `pct` %; momentum the reverse."""
-    half = int(nb * (1 - pct / 100) / 2)
-    return _piecewise([0, half, 2 * half, nb], [1 / div, 1, 1 / div, 1 / div / 100], moms)
-
-
-def _piecewise(at: list[int], factors: list[float], moms: tuple[float, float] | None) -> Schedule:
-    """Straight lines through (at, factors), over and over; momentum from moms[0] to moms[1], at[1], and back."""
-    turns = moms and [moms[0], moms[1], *[moms[0]] * (len(at) - 2)]
-    return lambda i: tuple(ys and float(np.interp(i % at[-1], at, ys)) for ys in (factors, turns))
-
-
-def smooth(losses: Sequence[float]) -> np.ndarray:
-    """Average that forgets 2 % a step, corrected for its start: what the videos print as trn_loss."""
-    return pd.Series(losses, dtype=float).ewm(alpha=0.02).mean().to_numpy()
-
-
-class Callback:
-    """What can listen to `fit`. A true value from an `…_end` method stops the training."""
-
-    def on_batch_begin(self) -> None: ...
-    def on_batch_end(self, loss: Tensor) -> bool | None: ...
-    def on_epoch_end(self, metrics: list[float]) -> bool | None: ...
+__all__ = ["Callback", "CosAnneal", "LRFinder", "SaveBest", "Sched", "circular", "circular_beta", "constant"]
+__all__ += ["exponential", "sgdr", "smooth"]
 
 
 class Sched(Callback):
@@ -131,18 +75,6 @@ class CosAnneal(Sched):
 
     def __init__(self, layer_opt: Any, nb: int, on_cycle_end: Callable | None = None, cycle_mult: int = 1) -> None:
         super().__init__(layer_opt.opt, sgdr(nb, cycle_mult), on_cycle_end, (nb * cycle_mult**k for k in count()))
-
-
-class SaveBest(Callback):
-    """Calls `save` after each epoch better than all before it: by the first metric, or the loss if that is equal."""
-
-    def __init__(self, save: Callable) -> None:
-        self.save, self.best = save, [math.inf, math.inf]
-
-    def on_epoch_end(self, metrics: list[float]) -> None:
-        if metrics and (score := [-m for m in metrics[1:2]] + metrics[:1]) < self.best:
-            self.save()
-            self.best = score
 
 
 class LRFinder(Sched):

@@ -16,11 +16,14 @@ from torch import Tensor, nn
 from torchvision.models import resnet18, resnet34, resnet50, resnext50_32x4d, resnext101_64x4d, vgg16, vgg16_bn
 from torchvision.transforms.v2 import functional as TF
 
-from .core import DEVICE, T, atomic, get_cv_idxs, read_csv, split_by_idx, to_np, work_dir
-from .learner import Learner, predict_with_targs
-from .loaders import POOL, ArrayDataset, BatchLoader, FilesDataset, picture_names, read_picture
+from .batches import ArrayDataset, BatchLoader
+from .core import DEVICE, T, get_cv_idxs, split_by_idx, to_np
+from .files import atomic, read_csv, work_dir
+from .learner import Learner
 from .metrics import accuracy, accuracy_thresh
 from .models import AdaptiveConcatPool2d, count_features, cut_body, efficientnet_lite0, load_pretrained, make_head
+from .pictures import POOL, FilesDataset, picture_names, read_picture
+from .training import predict_with_targs
 from .transforms import Transforms
 
 __all__ = ["ConvLearner", "ImageClassifierData", "efficientnet_lite0", "resnet18", "resnet34", "resnet50"]

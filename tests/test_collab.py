@@ -7,13 +7,14 @@ import torch
 import torch.nn.functional as F
 from torch import nn, optim
 
+from course_utils import files
 from course_utils.collab import CollabFilterDataset, EmbeddingDot, EmbeddingDotBias, EmbeddingNet, get_emb
 from course_utils.core import DEVICE, get_cv_idxs, set_seed, to_np
-from course_utils.data import get_data, registry
+from course_utils.data import get_data
 from course_utils.learner import fit, set_lrs
 from course_utils.tabular import ColumnarModelData
 
-REGISTRY = registry.ROOT / "data" / "registry.toml"
+REGISTRY = files.ROOT / "data" / "registry.toml"
 RATINGS = pd.DataFrame(
     {"userId": [30, 7, 7, 30, 12], "movieId": ["b", "a", "c", "a", "b"], "rating": [4.0, 0.5, 3, 5, 2], "timestamp": 0}
 )
@@ -223,7 +224,7 @@ def test_the_plain_loop_of_the_lesson_trains_each_model(tmp_path, make):
 def test_real_ratings(real_data, tmp_path, monkeypatch):
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "registry.toml").write_bytes(REGISTRY.read_bytes())
-    monkeypatch.setattr(registry, "ROOT", tmp_path)
+    monkeypatch.setattr(files, "ROOT", tmp_path)
     monkeypatch.delenv("COURSE_DATA", raising=False)
     monkeypatch.setenv("COURSE_MIRROR", str(real_data))
     path = get_data("ml-latest-small", "full")

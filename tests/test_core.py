@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 import torch
 
-from course_utils.core import ROOT, VV, T, V, atomic, children, get_cv_idxs, set_seed, split_by_idx, to_np, work_dir
+from course_utils.core import VV, T, V, children, get_cv_idxs, set_seed, split_by_idx, to_np
+from course_utils.files import ROOT, atomic, work_dir
 
 
 def test_tensors_and_back():

@@ -23,10 +23,11 @@ from pathlib import Path
 import pytest
 import torch
 
+from course_utils import files as where
 from course_utils.data import DataError, fetch, fingerprint, get_data, registry, samples
 from course_utils.data.samples import lite0
 
-REPOSITORY = registry.ROOT
+REPOSITORY = where.ROOT
 PETS = {"train/cats/*.jpg": 2, "train/dogs/*.jpg": 2}
 FILES = {f"pets/train/{k}s/{k}.{i}.jpg": f"{k} {i}".encode() for k in ("cat", "dog") for i in (0, 1)}
 
@@ -34,12 +35,12 @@ FILES = {f"pets/train/{k}s/{k}.{i}.jpg": f"{k} {i}".encode() for k in ("cat", "d
 @pytest.fixture(autouse=True)
 def root(tmp_path, monkeypatch) -> Path:
     """An empty repository with one data set, "pets"."""
-    monkeypatch.setattr(registry, "ROOT", tmp_path / "repo")
+    monkeypatch.setattr(where, "ROOT", tmp_path / "repo")
     monkeypatch.delenv("COURSE_DATA", raising=False)
     monkeypatch.delenv("COURSE_MIRROR", raising=False)
     fetch._warn_once.cache_clear()
     register()
-    return registry.ROOT
+    return where.ROOT
 
 
 def register(urls=(), sha256=None, layout=PETS, archives=("pets.zip", "pets.tgz"), by_hand=""):
@@ -47,7 +48,7 @@ def register(urls=(), sha256=None, layout=PETS, archives=("pets.zip", "pets.tgz"
     lines += ['licence = "CC0"', 'citation = "Noah"', f'by_hand = "{by_hand}"', "[pets.layout]"]
     lines += [f'"{pattern}" = {count}' for pattern, count in layout.items()]
     lines += ["[pets.sha256]", *(f'"{k}" = "{v}"' for k, v in (sha256 or {}).items())]
-    file = registry.ROOT / "data" / "registry.toml"
+    file = where.ROOT / "data" / "registry.toml"
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text("\n".join(lines))
 
@@ -95,7 +96,7 @@ def full() -> Path:
 
 
 def archives(files: dict[str, bytes]) -> Path:
-    return write(registry.ROOT / "data" / "archives", files)
+    return write(where.ROOT / "data" / "archives", files)
 
 
 def sha256(data: bytes) -> str:
@@ -122,7 +123,7 @@ def test_an_unknown_name_is_named_with_the_nearest():
 
 
 def test_the_registry_of_the_repository_is_consistent(monkeypatch):
-    monkeypatch.setattr(registry, "ROOT", REPOSITORY)
+    monkeypatch.setattr(where, "ROOT", REPOSITORY)
     readme = (REPOSITORY / "data" / "README.md").read_text("utf-8")
     for name, entry in registry.load().items():
         assert all([entry.layout, entry.licence, entry.citation])
@@ -471,7 +472,7 @@ BIG = tarred(FILES | {"pets/noise": bytes(itertools.islice(itertools.cycle(range
 
 
 def store() -> Path:
-    return registry.ROOT / "data" / "archives"
+    return where.ROOT / "data" / "archives"
 
 
 @pytest.mark.parametrize("name", ["pets.tgz", "pets.zip"])
@@ -660,9 +661,10 @@ def test_the_second_of_two_builders_discards_its_own(root, builder):
 KILLED = """
 import sys, time
 from pathlib import Path
+from course_utils import files as where
 from course_utils.data import get_data, registry, samples
 
-registry.ROOT = Path(sys.argv[1])
+where.ROOT = Path(sys.argv[1])
 samples.BUILDERS["toy"] = "__main__"
 VERSION = 1
 

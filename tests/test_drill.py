@@ -20,6 +20,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from course_utils import files
 from course_utils.collab import CollabFilterDataset
 from course_utils.data import DataError, fetch, registry
 from course_utils.loaders import FilesDataset
@@ -143,7 +144,7 @@ def packed(kind: str) -> bytes:
 @pytest.mark.parametrize("kind", ["zip", "tgz"])
 def test_damaged_archives_leave_nothing(tmp_path, monkeypatch, kind):
     """Whole and checked, or refused with the data set named and no folder made."""
-    monkeypatch.setattr(registry, "ROOT", tmp_path)
+    monkeypatch.setattr(files, "ROOT", tmp_path)
     for name in ("COURSE_DATA", "COURSE_MIRROR"):
         monkeypatch.delenv(name, raising=False)
     layout = {"train/a/*.txt": 2, "train/b/*.txt": 2}

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from support import array_data, mlp
 from torch import nn
 
-from course_utils import learner
+from course_utils import training
 from course_utils.core import DEVICE, set_seed, to_device
 from course_utils.learner import LayerOptimizer, Learner, fit, load_model, save_model, set_lrs, train_mode, validate
 from course_utils.metrics import accuracy
@@ -19,7 +19,7 @@ from course_utils.schedule import Callback
 @pytest.fixture(autouse=True)
 def exact(monkeypatch):
     """float32 on a GPU too: several tests compare bit for bit."""
-    monkeypatch.setattr(learner, "autocast", nullcontext)
+    monkeypatch.setattr(training, "autocast", nullcontext)
 
 
 @pytest.fixture

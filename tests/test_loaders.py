@@ -6,6 +6,7 @@ import torch
 from PIL import Image
 from support import picture_folder
 
+from course_utils import pictures
 from course_utils.loaders import ArrayDataset, BatchLoader, FilesDataset, open_image
 from course_utils.transforms import imagenet_stats, tfms_from_stats
 
@@ -41,10 +42,8 @@ def test_batch_equals_single_items(files):
 
 
 def test_pictures_are_decoded_once(files, monkeypatch):
-    import course_utils.loaders as loaders
-
-    read, seen = loaders.read_picture, []
-    monkeypatch.setattr(loaders, "read_picture", lambda f, side: (seen.append(f), read(f, side))[1])
+    read, seen = pictures.read_picture, []
+    monkeypatch.setattr(pictures, "read_picture", lambda f, side: (seen.append(f), read(f, side))[1])
     for _ in range(3):
         files.batch(torch.arange(12))
     assert len(seen) == 12
@@ -211,7 +210,7 @@ def test_pictures_of_different_sizes_are_not_stacked(files):
 
 @pytest.mark.parametrize(("spare", "arrays"), [(0, 1), (1, 2)])
 def test_pictures_of_more_bytes_than_on_device_are_not_stacked(small, monkeypatch, spare, arrays):
-    monkeypatch.setattr("course_utils.loaders.ON_DEVICE", 20 * 3 * 24 * 24 + spare)
+    monkeypatch.setattr("course_utils.pictures.ON_DEVICE", 20 * 3 * 24 * 24 + spare)
     first, _ = small.batch(torch.arange(20))
     assert len(small.arrays) == arrays
     assert len(small.kept) == 20 * (arrays == 1)
@@ -222,8 +221,8 @@ def test_pictures_of_more_bytes_than_on_device_are_not_stacked(small, monkeypatc
 def test_tiny_pictures_are_read_without_threads_and_are_the_same(small, monkeypatch, limit, by_threads):
     expected = [small._read(small.path / name) for name in small.fnames]
     used = []
-    monkeypatch.setattr("course_utils.loaders.TINY", limit)
-    monkeypatch.setattr("course_utils.loaders.POOL.map", lambda f, files: used.append(1) or map(f, files))
+    monkeypatch.setattr("course_utils.pictures.TINY", limit)
+    monkeypatch.setattr("course_utils.pictures.POOL.map", lambda f, files: used.append(1) or map(f, files))
     small.batch(torch.arange(20))
     assert bool(used) == by_threads
     torch.testing.assert_close(small.arrays[0].cpu(), torch.stack(expected))

@@ -6,8 +6,8 @@ import torch
 import torchvision.models as tvm
 from torch import nn
 
-from course_utils.core import ROOT
 from course_utils.data.samples import lite0, member
+from course_utils.files import ROOT
 from course_utils.models import (
     AdaptiveConcatPool2d,
     count_features,

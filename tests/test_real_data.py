@@ -2,10 +2,11 @@
 
 import pytest
 
-from course_utils.data import fetch, fingerprint, get_data, registry
+from course_utils import files
+from course_utils.data import fetch, fingerprint, get_data
 
-MIRROR = registry.ROOT.parent / "shared" / "data"
-REGISTRY = registry.ROOT / "data" / "registry.toml"
+MIRROR = files.ROOT.parent / "shared" / "data"
+REGISTRY = files.ROOT / "data" / "registry.toml"
 
 pytestmark = [
     pytest.mark.real,
@@ -28,7 +29,7 @@ REDUCED = {"cifar10", "dogscats", "statefarm"}
 def test_an_archive_of_the_mirror_becomes_a_data_set(name, tmp_path, monkeypatch, caplog):
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "registry.toml").write_bytes(REGISTRY.read_bytes())
-    monkeypatch.setattr(registry, "ROOT", tmp_path)
+    monkeypatch.setattr(files, "ROOT", tmp_path)
     monkeypatch.delenv("COURSE_DATA", raising=False)
     monkeypatch.setenv("COURSE_MIRROR", str(MIRROR))
     fetch._warn_once.cache_clear()

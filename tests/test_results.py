@@ -12,7 +12,7 @@ import psutil
 import pytest
 import torch
 
-from course_utils import results
+from course_utils import provenance, results
 from course_utils.results import begin, record, results_table
 
 
@@ -163,18 +163,18 @@ def test_commit_tells_of_changes_outside_notebooks(tmp_path, monkeypatch, change
     git("commit", "-m", "start")
     if changed:
         (tmp_path / changed).write_text("2")
-    monkeypatch.setattr(results, "ROOT", tmp_path)
-    assert results._commit() == git("rev-parse", "HEAD") + suffix
+    monkeypatch.setattr(provenance, "ROOT", tmp_path)
+    assert provenance._commit() == git("rev-parse", "HEAD") + suffix
 
 
 def test_commit_is_null_without_git(tmp_path, monkeypatch):
-    monkeypatch.setattr(results, "ROOT", tmp_path)
-    assert results._commit() is None
+    monkeypatch.setattr(provenance, "ROOT", tmp_path)
+    assert provenance._commit() is None
 
 
 def test_commit_of_a_copy_is_the_one_given(tmp_path, monkeypatch):
     """Even where the copy lies in a checkout of another commit."""
     monkeypatch.setenv("COURSE_COMMIT", "0123abc")
     for root in (tmp_path, results.ROOT):
-        monkeypatch.setattr(results, "ROOT", root)
-        assert results._commit() == "0123abc"
+        monkeypatch.setattr(provenance, "ROOT", root)
+        assert provenance._commit() == "0123abc"

@@ -13,8 +13,9 @@ from sklearn.linear_model import LinearRegression
 from sklearn.preprocessing import StandardScaler
 from torch import nn
 
+from course_utils import files
 from course_utils.core import DEVICE, get_cv_idxs, set_seed, to_np
-from course_utils.data import get_data, registry
+from course_utils.data import get_data
 from course_utils.learner import fit
 from course_utils.tabular import (
     ColumnarModelData,
@@ -29,7 +30,7 @@ from course_utils.tabular import (
     train_cats,
 )
 
-REGISTRY = registry.ROOT / "data" / "registry.toml"
+REGISTRY = files.ROOT / "data" / "registry.toml"
 
 
 def one_line(error) -> str:
@@ -748,7 +749,7 @@ def rossmann(real_data, tmp_path_factory):
     (root / "data").mkdir()
     (root / "data" / "registry.toml").write_bytes(REGISTRY.read_bytes())
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(registry, "ROOT", root)
+        patch.setattr(files, "ROOT", root)
         patch.delenv("COURSE_DATA", raising=False)
         patch.setenv("COURSE_MIRROR", str(real_data))
         return get_data("rossmann", "full")

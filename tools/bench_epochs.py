@@ -32,13 +32,15 @@ import torch.nn.functional as F
 from torch import nn, optim
 
 from course_utils.collab import CollabFilterDataset
-from course_utils.core import DEVICE, atomic, get_cv_idxs, set_seed
+from course_utils.core import DEVICE, get_cv_idxs, set_seed
 from course_utils.data import fingerprint, get_data
+from course_utils.files import atomic
 from course_utils.learner import Learner, SGD_Momentum
 from course_utils.metrics import accuracy
 from course_utils.rnn import seq2seq_reg
 from course_utils.tabular import ColumnarModelData
-from course_utils.text import Example, Field, LanguageModelData, TextDataset
+from course_utils.text import Field, LanguageModelData
+from course_utils.tokens import Example, TextDataset
 from course_utils.transforms import RandomFlip, tfms_from_stats
 from course_utils.vision import ConvLearner, ImageClassifierData
 from tools.bench_images import BENCH, INSTALL, ROOT, apart, provenance, timed

@@ -35,11 +35,12 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 from torchvision.transforms import v2
 
-from course_utils.core import DEVICE, atomic, set_seed
+from course_utils import provenance as origin
+from course_utils.core import DEVICE, set_seed
+from course_utils.files import atomic
 from course_utils.learner import Learner
 from course_utils.loaders import BatchLoader, FilesDataset
 from course_utils.metrics import accuracy
-from course_utils.results import _provenance
 from course_utils.transforms import imagenet_stats, tfms_from_stats, transforms_side_on
 from course_utils.vision import ImageClassifierData
 from tools.run import cores
@@ -304,7 +305,7 @@ def compare_fit(count: int, bs: int, repeats: int) -> dict[str, Any]:
 
 def provenance() -> dict[str, Any]:
     """Device, versions (those of Pillow and fastai as well), commit, threads, cores, date."""
-    found = _provenance(None)
+    found = origin.provenance(None)
     peers = {d.name: d.version for d in distributions(path=[str(BENCH)]) if d.name == "fastai"}
     found["versions"] |= {"pillow": version("pillow")} | peers
     return found | {"cores": cores()}

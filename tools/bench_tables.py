@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from course_utils.core import atomic
+from course_utils.files import atomic
 from course_utils.tabular import get_elapsed
 from tools.bench_images import ROOT, apart, provenance
 

@@ -4,8 +4,9 @@ import hashlib
 import re
 from pathlib import Path
 
+from course_utils.choose import choose
 from course_utils.data.fetch import full
-from course_utils.data.registry import DataError, choose, load
+from course_utils.data.registry import DataError, load
 from course_utils.data.samples import BUILDERS, sample
 
 __all__ = ["DataError", "fingerprint", "get_data"]

@@ -17,9 +17,11 @@ from pathlib import Path, PureWindowsPath
 import requests
 from tqdm import tqdm
 
+from course_utils import files
 from course_utils.data import registry
+from course_utils.files import given
 
-__all__ = ["full", "given", "publish", "workspace"]
+__all__ = ["full", "publish", "workspace"]
 
 PLAIN = (0, stat.S_IFREG, stat.S_IFDIR)  # 0: packed on a system without such modes
 _warn_once = cache(logging.getLogger(__name__).warning)
@@ -31,12 +33,12 @@ class _DiskFull(registry.DataError):
 
 def full(entry: registry.Dataset) -> Path:
     """Return the folder of a full data set; DataError lists each place tried and why it failed."""
-    own, made = given("COURSE_DATA"), registry.ROOT / "data" / "full" / entry.name
+    own, made = given("COURSE_DATA"), files.ROOT / "data" / "full" / entry.name
     for folder in [*(folder / entry.name for folder in own), made]:
         if folder.is_dir():
             return _checked(folder, entry, f"{folder}; mend or remove that folder")
     tried = [f"COURSE_DATA={folder}: no folder {entry.name}" for folder in own] or ["COURSE_DATA: not set"]
-    archives = registry.ROOT / "data" / "archives"
+    archives = files.ROOT / "data" / "archives"
     local = [folder / file for folder in [*given("COURSE_MIRROR"), archives] for file in entry.archives]
     for source in [*local, *entry.urls]:
         try:
@@ -48,12 +50,6 @@ def full(entry: registry.Dataset) -> Path:
     by_hand = f"By hand: put {' or '.join(entry.archives)} into {archives}, or make the folder {made} with "
     by_hand += f"{', '.join(entry.layout)}. {entry.by_hand}".rstrip()
     raise registry.DataError("\n  ".join([f"{entry.name}: not found. Tried:", *tried, by_hand]))
-
-
-def given(variable: str) -> list[Path]:
-    """The folder that an environment variable names, if it is set; a relative one counts from the repository root."""
-    value = os.environ.get(variable)
-    return [registry.ROOT / Path(value).expanduser()] if value else []
 
 
 def _archive(source: Path | str, entry: registry.Dataset, archives: Path) -> Path:

@@ -1,13 +1,11 @@
 """What each full data set is: `data/registry.toml` as dataclasses."""
 
-import difflib
 import tomllib
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from course_utils.core import ROOT
+from course_utils import files
 
-__all__ = ["ROOT", "DataError", "Dataset", "choose", "load"]
+__all__ = ["DataError", "Dataset", "load"]
 
 
 class DataError(RuntimeError):
@@ -31,14 +29,5 @@ class Dataset:
 
 def load() -> dict[str, Dataset]:
     """Read the registry: data set name -> Dataset, in the order of the file."""
-    table = tomllib.loads((ROOT / "data" / "registry.toml").read_text("utf-8"))
+    table = tomllib.loads((files.ROOT / "data" / "registry.toml").read_text("utf-8"))
     return {name: Dataset(name=name, **entry) for name, entry in table.items()}
-
-
-def choose(what: str, value: str, known: Iterable[str]) -> str:
-    """Return `value` if it is known; ValueError with the nearest and all known ones, in one line, if not."""
-    if value in (known := list(known)):
-        return value
-    names = sorted(map(str, known))
-    hint = "".join(f" did you mean {near!r}?" for near in difflib.get_close_matches(str(value), names, n=1))
-    raise ValueError(f"unknown {what} {value!r};{hint} known: {' '.join(', '.join(names).split())}")

@@ -11,6 +11,7 @@ from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
 
+from course_utils import files
 from course_utils.data import registry
 from course_utils.data.fetch import publish, workspace
 
@@ -30,7 +31,7 @@ def sample(name: str) -> Path:
     Whole or not at all, even if a process is killed or two build it. DataError if its data package is missing.
     """
     builder = import_module(BUILDERS[name])
-    folder = registry.ROOT / "data" / "sample" / name
+    folder = files.ROOT / "data" / "sample" / name
     if _version(folder) == builder.VERSION:
         return folder
     with workspace(folder) as work:
@@ -55,7 +56,7 @@ def member(file: str, name: str) -> io.BytesIO:
 
     DataError if the package is not in data/packages, or not the one that requirements-data.txt pins.
     """
-    path, pins = registry.ROOT / "data" / "packages" / file, registry.ROOT / "requirements-data.txt"
+    path, pins = files.ROOT / "data" / "packages" / file, files.ROOT / "requirements-data.txt"
     if not path.is_file():
         raise registry.DataError(f"{file} is not in {path.parent}; run `make setup`")
     if hashlib.sha256(path.read_bytes()).hexdigest() not in pins.read_text("utf-8"):
