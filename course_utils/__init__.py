@@ -8,5 +8,7 @@ def __getattr__(name: str) -> object:
     if util.find_spec(f"{__name__}.{name}"):
         return import_module(f"{__name__}.{name}")
     everything = import_module(f"{__name__}.everything")
-    globals().update({n: getattr(everything, n) for n in everything.__all__})  # `plots` is a module as well
+    globals().update(
+        {n: getattr(everything, n) for n in everything.__all__}
+    )  # `plots` is a module as well
     return getattr(everything, name)

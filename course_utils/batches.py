@@ -26,7 +26,9 @@ class ArrayDataset:
             raise ValueError(f"arrays differ in length: {[len(a) for a in arrays]}")
         x, *rest = map(as_tensor, arrays)
         if tfm is not None and x.is_floating_point() and len(x) and x.max() > 1:
-            raise ValueError(f"floats in pictures lie in 0..1, these reach {x.max():g}: divide by 255, or pass uint8")
+            raise ValueError(
+                f"floats in pictures lie in 0..1, these reach {x.max():g}: divide by 255, or pass uint8"
+            )
         x = T(x) if tfm is None else tfm.prepare(x if x.shape[1] == 3 else x.permute(0, 3, 1, 2))
         self.tfm, self.arrays = tfm, [x, *map(T, rest)]
         self.y = to_np(self.arrays[-1])
@@ -59,7 +61,9 @@ class BatchLoader:
     An epoch is `passes` passes: with fewer pictures than in the video, 2.5 make its number of batches; 0.5 is half one.
     """
 
-    def __init__(self, dataset: ArrayDataset, bs: int, shuffle: bool = False, passes: float = 1) -> None:
+    def __init__(
+        self, dataset: ArrayDataset, bs: int, shuffle: bool = False, passes: float = 1
+    ) -> None:
         if bs < 1:
             raise ValueError(f"the batch size must be 1 or more, not {bs}")
         if not len(dataset):
@@ -76,4 +80,6 @@ class BatchLoader:
         return rows[: int(len(self.dataset) * self.passes)]
 
     def __iter__(self) -> Iterator[tuple[Tensor, ...]]:
-        return map(self.dataset.batch, self._rows().split(self.bs)[: len(self)])  # BatchNorm cannot train on one row
+        return map(
+            self.dataset.batch, self._rows().split(self.bs)[: len(self)]
+        )  # BatchNorm cannot train on one row

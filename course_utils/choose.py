@@ -11,5 +11,7 @@ def choose(what: str, value: str, known: Iterable[str]) -> str:
     if value in (known := list(known)):
         return value
     names = sorted(map(str, known))
-    hint = "".join(f" did you mean {near!r}?" for near in difflib.get_close_matches(str(value), names, n=1))
+    hint = "".join(
+        f" did you mean {near!r}?" for near in difflib.get_close_matches(str(value), names, n=1)
+    )
     raise ValueError(f"unknown {what} {value!r};{hint} known: {' '.join(', '.join(names).split())}")

@@ -18,7 +18,10 @@ class ColumnarDataset(ArrayDataset):
 
     def __init__(self, *arrays: Any) -> None:
         super().__init__(*arrays)
-        if DEVICE.type != "cuda" or sum(a.nbytes for a in self.arrays) < torch.cuda.mem_get_info()[0] / 2:
+        if (
+            DEVICE.type != "cuda"
+            or sum(a.nbytes for a in self.arrays) < torch.cuda.mem_get_info()[0] / 2
+        ):
             self.arrays = [to_device(a) for a in self.arrays]
 
 

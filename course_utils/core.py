@@ -11,11 +11,26 @@ from torch import Tensor, nn
 
 from .files import work_dir
 
-__all__ = ["DEVICE", "VV", "T", "V", "children", "get_cv_idxs", "set_seed", "split_by_idx", "to_np", "work_dir"]
-DEVICE = torch.accelerator.current_accelerator(check_available=True) or torch.device("cpu")  # chosen once
+__all__ = [
+    "DEVICE",
+    "VV",
+    "T",
+    "V",
+    "children",
+    "get_cv_idxs",
+    "set_seed",
+    "split_by_idx",
+    "to_np",
+    "work_dir",
+]
+DEVICE = torch.accelerator.current_accelerator(check_available=True) or torch.device(
+    "cpu"
+)  # chosen once
 
 torch.set_float32_matmul_precision("high")  # TF32 on GPUs that have it; no effect elsewhere
-torch.set_flush_denormal(True)  # Adam's averages of gradients that are 0 shrink to denormals, which are slow
+torch.set_flush_denormal(
+    True
+)  # Adam's averages of gradients that are 0 shrink to denormals, which are slow
 
 
 def autocast() -> AbstractContextManager:

@@ -16,7 +16,11 @@ ROOT = Path(__file__).resolve().parents[1]
 
 def work_dir(path: Path) -> Path:
     """Where weights and activations go: COURSE_WORK, else `path`, or .runs/work/SIZE/NAME if that is read-only."""
-    own = path if os.access(path, os.W_OK) else ROOT.joinpath(".runs/work", *path.resolve().parts[-2:])
+    own = (
+        path
+        if os.access(path, os.W_OK)
+        else ROOT.joinpath(".runs/work", *path.resolve().parts[-2:])
+    )
     return Path(os.getenv("COURSE_WORK") or own)
 
 

@@ -16,8 +16,22 @@ __all__ = ["add_datepart", "apply_cats", "get_elapsed", "join_df", "proc_df", "t
 Names = Sequence[str]
 
 
-DATE_PARTS = ["Year", "Month", "Week", "Day", "Day_of_week", "Day_of_year", "Is_month_end", "Is_month_start"]
-DATE_PARTS += ["Is_quarter_end", "Is_quarter_start", "Is_year_end", "Is_year_start"]  # as pandas has them
+DATE_PARTS = [
+    "Year",
+    "Month",
+    "Week",
+    "Day",
+    "Day_of_week",
+    "Day_of_year",
+    "Is_month_end",
+    "Is_month_start",
+]
+DATE_PARTS += [
+    "Is_quarter_end",
+    "Is_quarter_start",
+    "Is_year_end",
+    "Is_year_start",
+]  # as pandas has them
 
 
 def join_df(left: DataFrame, right: DataFrame, left_on: str | list[str], right_on: str | list[str] | None = None,
@@ -25,7 +39,9 @@ def join_df(left: DataFrame, right: DataFrame, left_on: str | list[str], right_o
     """Every row of `left` with what `right` says of it; what both have gets `suffix` on the right. Used in lesson 3."""
     both = left.columns.intersection(right.columns)
     left = left.drop(columns=left.columns.intersection(both + suffix))  # of an earlier join
-    return left.merge(right, how="left", left_on=left_on, right_on=right_on or left_on, suffixes=("", suffix))
+    return left.merge(
+        right, how="left", left_on=left_on, right_on=right_on or left_on, suffixes=("", suffix)
+    )
 
 
 def add_datepart(df: DataFrame, fldname: str, drop: bool = True, time: bool = False) -> None:
@@ -43,7 +59,9 @@ def add_datepart(df: DataFrame, fldname: str, drop: bool = True, time: bool = Fa
         raise ValueError(f"column {fldname!r} is not dates: {e}".splitlines()[0]) from None
     df[fldname], prefix = date, re.sub("[Dd]ate$", "", fldname)
     for part in DATE_PARTS + ["Hour", "Minute", "Second"] * time:
-        of = date.dt.isocalendar().astype(date.dt.day.dtype) if part == "Week" else date.dt  # else UInt32
+        of = (
+            date.dt.isocalendar().astype(date.dt.day.dtype) if part == "Week" else date.dt
+        )  # else UInt32
         df[prefix + part.replace("_of_", "of")] = getattr(of, part.lower())
     df[f"{prefix}Elapsed"] = (date - pd.Timestamp(0, tz=date.dt.tz)) // pd.Timedelta("1s")
     if drop:
@@ -56,7 +74,9 @@ def get_elapsed(df: DataFrame, fld: str, pre: str) -> None:
     By ascending Date: the days since the event; by descending: until it, negative. NaN without one. Used in lesson 3.
     """
     if is_string_dtype(df[choose("column", fld, df)].dtype):
-        raise ValueError(f"column {fld!r} is text, of which even '0' would count: make it true or false first")
+        raise ValueError(
+            f"column {fld!r} is text, of which even '0' would count: make it true or false first"
+        )
     event = df["Date"].where(df[fld].fillna(0).astype(bool))
     df[pre + fld] = (df["Date"] - event.groupby(df["Store"]).ffill()).dt.days
 
@@ -72,7 +92,9 @@ def apply_cats(df: DataFrame, trn: DataFrame) -> None:
     """Give the columns of `df` the categories of `trn`; a value that `trn` never had is missing. Used in lesson 3."""
     for name, column in trn.select_dtypes("category").items():
         if name in df:
-            codes = df[name].astype("category").cat.set_categories(column.cat.categories, ordered=True)
+            codes = (
+                df[name].astype("category").cat.set_categories(column.cat.categories, ordered=True)
+            )
             if codes.isna().all() and df[name].notna().any():
                 kinds = f"{df[name].dtype} here, {column.cat.categories.dtype} there"
                 raise ValueError(f"column {name!r}: no value is one of training ({kinds})")
@@ -89,11 +111,19 @@ def proc_df(df: DataFrame, y_fld: str | None = None, skip_flds: Names | None = N
     columns. New rows need na_dict and mapper of training; a gap in a column that had none then gets no flag.
     ValueError for a column that is not there, has no values, or is neither numbers nor categories. Used in lesson 3.
     """
-    skipped = [choose("column", name, df) for name in [*(skip_flds or []), *([y_fld] if y_fld else [])]]
+    skipped = [
+        choose("column", name, df) for name in [*(skip_flds or []), *([y_fld] if y_fld else [])]
+    ]
     y = None if y_fld is None else _codes(df[y_fld]).to_numpy(copy=True)
     df = df.drop(columns=skipped)
-    if odd := [n for n, t in df.dtypes.items() if not (is_numeric_dtype(t) or isinstance(t, pd.CategoricalDtype))]:
-        raise ValueError(f"column {odd[0]!r} is neither numbers nor categories: train_cats(df), or skip_flds")
+    if odd := [
+        n
+        for n, t in df.dtypes.items()
+        if not (is_numeric_dtype(t) or isinstance(t, pd.CategoricalDtype))
+    ]:
+        raise ValueError(
+            f"column {odd[0]!r} is neither numbers nor categories: train_cats(df), or skip_flds"
+        )
     na_dict = _fill_missing(df, na_dict, mapper)
     if do_scale:
         if not (numbers := _numbers(df)):
@@ -117,7 +147,9 @@ def _codes(column: Series) -> Series:
     return column if is_numeric_dtype(column) else column.astype("category").cat.codes
 
 
-def _fill_missing(df: DataFrame, na_dict: Mapping | None, mapper: StandardScaler | None) -> dict[str, float]:
+def _fill_missing(
+    df: DataFrame, na_dict: Mapping | None, mapper: StandardScaler | None
+) -> dict[str, float]:
     """Fill the gaps in `df`, with a flag for the columns in `na_dict` (None: for all), which it returns."""
     gaps = {name: df[name].median() for name in _numbers(df) if df[name].isna().any()}
     flagged = dict(gaps if na_dict is None else na_dict)
@@ -125,7 +157,9 @@ def _fill_missing(df: DataFrame, na_dict: Mapping | None, mapper: StandardScaler
     values = gaps | means | flagged
     for name in flagged | gaps:
         if np.isnan(values[choose("column", name, df)]):
-            raise ValueError(f"column {name!r} has no values at all: drop it, or name it in skip_flds")
+            raise ValueError(
+                f"column {name!r} has no values at all: drop it, or name it in skip_flds"
+            )
         if name in flagged:
             df[f"{name}_na"] = df[name].isna()
         df[name] = df[name].astype(float).fillna(values[name])

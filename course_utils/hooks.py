@@ -50,7 +50,9 @@ def cam(features: Any, weights: Any) -> np.ndarray:
     """Class activation map (arXiv:1512.04150): the maps (c, h, w) times the weights (c,), added up; a `heat_map`."""
     features, weights = np.asarray(to_np(features)), np.asarray(to_np(weights))
     if weights.shape != features.shape[:1] or features.ndim != 3:
-        raise ValueError(f"cam needs maps (c, h, w) and weights (c,), not {features.shape} and {weights.shape}")
+        raise ValueError(
+            f"cam needs maps (c, h, w) and weights (c,), not {features.shape} and {weights.shape}"
+        )
     return heat_map(np.tensordot(weights, features, 1))
 
 
@@ -70,7 +72,9 @@ def grad_cam(model: nn.Module, layer: nn.Module, x: Tensor, y: int | Sequence[in
 
 def show_cam(ax: Axes, picture: np.ndarray, heat: Any, title: str = "") -> None:
     """A heat map (h', w') of values in 0..1, enlarged bilinearly, over its picture (h, w, 3)."""
-    large = nn.functional.interpolate(T(heat)[None, None], picture.shape[:2], mode="bilinear", align_corners=False)
+    large = nn.functional.interpolate(
+        T(heat)[None, None], picture.shape[:2], mode="bilinear", align_corners=False
+    )
     ax.imshow(picture)
     ax.imshow(to_np(large[0, 0]), cmap="hot", alpha=0.5, vmin=0, vmax=1)
     ax.set_title(title)

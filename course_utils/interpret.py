@@ -42,18 +42,24 @@ class ImageModelResults:
 
     def plot_random(self, is_correct: bool, y: int = 1) -> None:
         """Random right (or wrong) answers, with the probability of class y."""
-        self.plot_val_with_title(self.rand_by_correct(is_correct), f"Random {'' if is_correct else 'in'}correct", y)
+        self.plot_val_with_title(
+            self.rand_by_correct(is_correct), f"Random {'' if is_correct else 'in'}correct", y
+        )
 
     def _class(self, y: int) -> str:
         return self.ds.classes[y] if self.ds.classes else f"class {y}"
 
     def plot_most_correct(self, y: int) -> None:
         """Right answers for class y that the model is surest of."""
-        self.plot_val_with_title(self.most_by_correct(y, True), f"Most correct: {self._class(y)}", y)
+        self.plot_val_with_title(
+            self.most_by_correct(y, True), f"Most correct: {self._class(y)}", y
+        )
 
     def plot_most_incorrect(self, y: int) -> None:
         """Pictures of class y that the model is surest are something else."""
-        self.plot_val_with_title(self.most_by_correct(y, False), f"Most incorrect: {self._class(y)}", y)
+        self.plot_val_with_title(
+            self.most_by_correct(y, False), f"Most incorrect: {self._class(y)}", y
+        )
 
     def plot_most_uncertain(self, y: int = 1) -> None:
         """Pictures the model cannot decide about, with the probability of class y."""

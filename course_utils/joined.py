@@ -13,7 +13,9 @@ Sizes = Sequence[tuple[int, int]]
 
 def check_codes(codes: Tensor, rows: Sequence[int]) -> None:
     """IndexError if a code, of (n, tables), has no row in its table. Not on a GPU, which would wait for the answer."""
-    if codes.device.type == "cpu" and (codes.numpy().astype(np.uint64) >= rows).any():  # without a sign -1 is huge
+    if (
+        codes.device.type == "cpu" and (codes.numpy().astype(np.uint64) >= rows).any()
+    ):  # without a sign -1 is huge
         low, high = codes.amin(0).tolist(), codes.amax(0).tolist()
         raise IndexError(f"codes from {low} to {high} for tables of {list(rows)} rows")
 
@@ -23,11 +25,20 @@ class Embeddings(nn.Module):
 
     def __init__(self, sizes: Sizes) -> None:
         super().__init__()
-        tables = [torch.empty(size).uniform_(-2 / (size[1] + 1), 2 / (size[1] + 1)) for size in sizes]
-        self.numbers, self.sizes = nn.Parameter(torch.cat([torch.empty(0), *[t.flatten() for t in tables]])), sizes
+        tables = [
+            torch.empty(size).uniform_(-2 / (size[1] + 1), 2 / (size[1] + 1)) for size in sizes
+        ]
+        self.numbers, self.sizes = (
+            nn.Parameter(torch.cat([torch.empty(0), *[t.flatten() for t in tables]])),
+            sizes,
+        )
         starts = np.cumsum([0, *[table.numel() for table in tables]]).tolist()
-        outputs = [(i, starts[i] + k, width) for i, (_, width) in enumerate(sizes) for k in range(width)]
-        for name, value in zip(("table", "start", "width"), torch.tensor(outputs).long().view(-1, 3).T, strict=True):
+        outputs = [
+            (i, starts[i] + k, width) for i, (_, width) in enumerate(sizes) for k in range(width)
+        ]
+        for name, value in zip(
+            ("table", "start", "width"), torch.tensor(outputs).long().view(-1, 3).T, strict=True
+        ):
             self.register_buffer(name, value.contiguous(), persistent=False)
 
     def __getitem__(self, i: int) -> nn.Embedding:

@@ -22,7 +22,15 @@ from .files import atomic, work_dir
 from .optimizers import LayerOptimizer, SGD_Momentum, set_lrs
 from .training import fit, predict_with_targs, train_mode, validate
 
-__all__ = ["LayerOptimizer", "Learner", "SGD_Momentum", "fit", "load_model", "predict_with_targs", "save_model"]
+__all__ = [
+    "LayerOptimizer",
+    "Learner",
+    "SGD_Momentum",
+    "fit",
+    "load_model",
+    "predict_with_targs",
+    "save_model",
+]
 __all__ += ["set_lrs", "train_mode", "validate"]
 
 Floats, Fns = float | Sequence[float], Sequence[Callable]
@@ -40,9 +48,13 @@ def load_model(model: nn.Module, file: str | Path) -> None:
         saved = torch.load(file, map_location=DEVICE, weights_only=True)
     except (EOFError, RuntimeError, UnpicklingError):
         raise ValueError(f"{file}: not a file that save_model wrote, or cut short") from None
-    there, here = ({k: tuple(v.shape) for k, v in state.items()} for state in (saved, model.state_dict()))
+    there, here = (
+        {k: tuple(v.shape) for k, v in state.items()} for state in (saved, model.state_dict())
+    )
     if odd := [k for k in there | here if there.get(k) != here.get(k)]:
-        raise ValueError(f"{file}: weights of another network: {odd[0]} is {there.get(odd[0])}, not {here.get(odd[0])}")
+        raise ValueError(
+            f"{file}: weights of another network: {odd[0]} is {there.get(odd[0])}, not {here.get(odd[0])}"
+        )
     model.load_state_dict(saved)
 
 
@@ -51,7 +63,13 @@ class Learner:
 
     def __init__(self, data: Any, model: nn.Module, opt_fn: Callable | None = None, crit: Callable | None = None,
                  metrics: Fns = (), clip: float | None = None, reg_fn: Callable | None = None) -> None:  # fmt: skip
-        self.data, self.crit, self.metrics, self.clip, self.reg_fn = data, crit, list(metrics), clip, reg_fn
+        self.data, self.crit, self.metrics, self.clip, self.reg_fn = (
+            data,
+            crit,
+            list(metrics),
+            clip,
+            reg_fn,
+        )
         self.module = model.to(DEVICE, memory_format=torch.channels_last)
         self.opt_fn = opt_fn or SGD_Momentum(0.9)
         self._sched: schedule.Sched | None = None
@@ -99,8 +117,12 @@ class Learner:
             opt.register_step_pre_hook(self._clip)
         return opt
 
-    def _clip(self, opt: optim.Optimizer, *_: Any) -> None:  # what was frozen may still hold an old gradient
-        nn.utils.clip_grad_norm_([p for group in opt.param_groups for p in group["params"]], self.clip)
+    def _clip(
+        self, opt: optim.Optimizer, *_: Any
+    ) -> None:  # what was frozen may still hold an old gradient
+        nn.utils.clip_grad_norm_(
+            [p for group in opt.param_groups for p in group["params"]], self.clip
+        )
 
     def fit(self, lrs: Floats, n_cycle: int, wds: Floats | None = None, cycle_len: int | None = None,
             cycle_mult: int = 1, metrics: Fns | None = None, cycle_save_name: str | None = None,
@@ -118,12 +140,23 @@ class Learner:
         lengths = [len(self.batches.trn_dl) * n for n in epochs]  # of the cycles, in iterations
         plan = rates.constant if cycle_len is None else rates.sgdr(lengths[0], cycle_mult)
         if clr := use_clr or use_clr_beta:
-            plan = (rates.circular if use_clr else rates.circular_beta)(lengths[0], *clr[:2], clr[2:] or None)
+            plan = (rates.circular if use_clr else rates.circular_beta)(
+                lengths[0], *clr[:2], clr[2:] or None
+            )
         save = (lambda _, k: self.save_cycle(cycle_save_name, k)) if cycle_save_name else None
         self._sched = schedule.Sched(self._optimizer(lrs, wds), plan, save, lengths)
         callbacks, metrics = [self.sched, *callbacks], self.metrics if metrics is None else metrics
         callbacks += [SaveBest(partial(self.save, best_save_name))] * bool(best_save_name)
-        return fit(self.model, self.batches, sum(epochs), self.sched.opt, self.crit, metrics, callbacks, self.reg_fn)
+        return fit(
+            self.model,
+            self.batches,
+            sum(epochs),
+            self.sched.opt,
+            self.crit,
+            metrics,
+            callbacks,
+            self.reg_fn,
+        )
 
     def lr_find(self, start_lr: Floats = 1e-5, end_lr: float = 10, wds: Floats | None = None,
                 num_it: int = 100) -> None:  # fmt: skip
@@ -135,7 +168,9 @@ class Learner:
         if not 0 < top < end_lr:
             raise ValueError(f"lr_find needs 0 < start_lr < end_lr, not {top:g} and {end_lr:g}")
         data = SimpleNamespace(trn_dl=copy(self.batches.trn_dl), val_dl=None)
-        data.trn_dl.passes = max(data.trn_dl.passes, num_it * data.trn_dl.bs / len(data.trn_dl.dataset))
+        data.trn_dl.passes = max(
+            data.trn_dl.passes, num_it * data.trn_dl.bs / len(data.trn_dl.dataset)
+        )
         self._sched = schedule.LRFinder(opt, rates.exponential(len(data.trn_dl), end_lr / top))
         before = {k: v.clone() for k, v in self.model.state_dict().items()}
         try:
@@ -169,7 +204,9 @@ class Learner:
 
     def predict_with_targs(self, is_test: bool = False) -> tuple[np.ndarray, np.ndarray]:
         """`predict`, and the targets."""
-        return predict_with_targs(self.model, _loader(self.batches, "test_dl" if is_test else "val_dl"))
+        return predict_with_targs(
+            self.model, _loader(self.batches, "test_dl" if is_test else "val_dl")
+        )
 
     def predict_dl(self, dl: Iterable) -> np.ndarray:
         """Predictions for any loader of the whole model's inputs."""
@@ -192,8 +229,13 @@ class Learner:
 
     def summary(self, depth: int = 2) -> torchinfo.ModelStatistics:
         """Layers down to `depth`: output shape, number of parameters, and whether they are trained."""
-        x, columns = [x[:1] for x in next(iter(self.data.val_dl))[:-1]], ("output_size", "num_params", "trainable")
-        return torchinfo.summary(self.module, input_data=x, col_names=columns, col_width=18, depth=depth, verbose=0)
+        x, columns = (
+            [x[:1] for x in next(iter(self.data.val_dl))[:-1]],
+            ("output_size", "num_params", "trainable"),
+        )
+        return torchinfo.summary(
+            self.module, input_data=x, col_names=columns, col_width=18, depth=depth, verbose=0
+        )
 
 
 def _loader(data: Any, name: str) -> Iterable:

@@ -23,7 +23,9 @@ class SameConv(nn.Conv2d):
         """(n, c, h, w) to (n, c', ceil(h / stride), ceil(w / stride))."""
         (k, _), (s, _) = self.kernel_size, self.stride
         h, w = (max((-(-n // s) - 1) * s + k - n, 0) for n in x.shape[2:])
-        return self._conv_forward(F.pad(x, (w // 2, w - w // 2, h // 2, h - h // 2)), self.weight, None)
+        return self._conv_forward(
+            F.pad(x, (w // 2, w - w // 2, h // 2, h - h // 2)), self.weight, None
+        )
 
 
 def efficientnet_lite0() -> EfficientNet:
@@ -33,7 +35,9 @@ def efficientnet_lite0() -> EfficientNet:
     """
     block = partial(MBConv, se_layer=lambda *args, **kwargs: nn.Identity())
     stages = [MBConvConfig(*stage, width_mult=1, depth_mult=1, block=block) for stage in STAGES]
-    model = EfficientNet(stages, dropout=0.2, stochastic_depth_prob=0, norm_layer=partial(nn.BatchNorm2d, eps=1e-3))
+    model = EfficientNet(
+        stages, dropout=0.2, stochastic_depth_prob=0, norm_layer=partial(nn.BatchNorm2d, eps=1e-3)
+    )
     for layers in [m for m in model.modules() if isinstance(m, Conv2dNormActivation)]:
         if layers[0].stride == (2, 2):
             layers[0].__class__, layers[0].padding = SameConv, (0, 0)

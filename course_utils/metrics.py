@@ -33,7 +33,9 @@ def accuracy_thresh(thresh: float) -> Callable[[Tensor, Tensor], Tensor]:
     return accuracy_thresh
 
 
-def f2(preds: Array, targs: Array, start: float = 0.17, end: float = 0.24, step: float = 0.01) -> float:
+def f2(
+    preds: Array, targs: Array, start: float = 0.17, end: float = 0.24, step: float = 0.01
+) -> float:
     """Best F2 score over the thresholds start, start + step, …, end: preds in 0..1 and targs 0/1, both (n, c).
 
     A row's F2 is 5 hits / (4 true labels + predicted labels), 0 without either; the score is the mean over the rows.
@@ -42,18 +44,26 @@ def f2(preds: Array, targs: Array, start: float = 0.17, end: float = 0.24, step:
     return float(_f2s(preds, targs, start, end, step)[1].max())
 
 
-def opt_th(preds: Array, targs: Array, start: float = 0.17, end: float = 0.24, step: float = 0.01) -> float:
+def opt_th(
+    preds: Array, targs: Array, start: float = 0.17, end: float = 0.24, step: float = 0.01
+) -> float:
     """The threshold that `f2` has chosen, the lowest of equal ones."""
     thresholds, scores = _f2s(preds, targs, start, end, step)
     return float(thresholds[scores.argmax()])
 
 
-def _f2s(preds: Array, targs: Array, start: float, end: float, step: float) -> tuple[np.ndarray, np.ndarray]:
+def _f2s(
+    preds: Array, targs: Array, start: float, end: float, step: float
+) -> tuple[np.ndarray, np.ndarray]:
     """Thresholds, F2 at each; on the device of `preds`, where scikit-learn would copy them for every threshold."""
-    thresholds = start + step * np.arange(round((end - start) / step) + 1)  # with `end`, whatever the rounding
+    thresholds = start + step * np.arange(
+        round((end - start) / step) + 1
+    )  # with `end`, whatever the rounding
     preds, targs = T(preds), T(targs).bool()
     if preds.shape != targs.shape or preds.ndim != 2:
-        raise ValueError(f"f2 needs preds and targs of one shape (n, c), not {(*preds.shape,)} and {(*targs.shape,)}")
+        raise ValueError(
+            f"f2 needs preds and targs of one shape (n, c), not {(*preds.shape,)} and {(*targs.shape,)}"
+        )
     said = [preds > t for t in thresholds]
     scores = [5 * (s & targs).sum(1) / (4 * targs.sum(1) + s.sum(1)).clamp(min=1) for s in said]
     return thresholds, np.array([to_np(score.mean()) for score in scores])
@@ -63,5 +73,7 @@ def exp_rmspe(y_pred: Any, targ: Any) -> float:
     """Root mean square of (sales - prediction) / sales, given logarithms; ValueError for sales of 0. Lesson 3."""
     pred, sales = as_tensor(y_pred).exp(), as_tensor(targ).exp()
     if wrong := int((~(sales > 0)).sum()):
-        raise ValueError(f"RMSPE divides by the sales, and {wrong} of them are 0 or missing: leave closed days out")
+        raise ValueError(
+            f"RMSPE divides by the sales, and {wrong} of them are 0 or missing: leave closed days out"
+        )
     return (1 - pred.reshape(sales.shape) / sales).square().mean().sqrt().item()

@@ -13,7 +13,14 @@ from .data import get_data
 from .files import given
 from .lite0 import efficientnet_lite0
 
-__all__ = ["AdaptiveConcatPool2d", "count_features", "cut_body", "efficientnet_lite0", "load_pretrained", "make_head"]
+__all__ = [
+    "AdaptiveConcatPool2d",
+    "count_features",
+    "cut_body",
+    "efficientnet_lite0",
+    "load_pretrained",
+    "make_head",
+]
 __all__ += ["weights_file"]
 
 
@@ -41,14 +48,22 @@ def load_pretrained(arch: Callable) -> nn.Module:
         return arch(weights="IMAGENET1K_V1")
     except URLError as e:
         at, file = next(iter(given("COURSE_MIRROR")), "$COURSE_MIRROR"), _weights_name(arch)
-        raise RuntimeError(f"{arch.__name__}: no weights ({e.reason}); put {file} into {at}/weights") from None
+        raise RuntimeError(
+            f"{arch.__name__}: no weights ({e.reason}); put {file} into {at}/weights"
+        ) from None
 
 
 def cut_body(model: nn.Module) -> tuple[nn.Sequential, int]:
     """(the layers up to the last feature map, the number of the one that opens the second group) of a classifier."""
     layers = dict(model.named_children())
-    tail = next(i for i, n in enumerate([*layers, "fc"]) if n in ("avgpool", "classifier", "fc", "head", "heads"))
-    body = nn.Sequential(*[layers[n] for n in list(layers)[:tail] if not n.lower().startswith("aux")])
+    tail = next(
+        i
+        for i, n in enumerate([*layers, "fc"])
+        if n in ("avgpool", "classifier", "fc", "head", "heads")
+    )
+    body = nn.Sequential(
+        *[layers[n] for n in list(layers)[:tail] if not n.lower().startswith("aux")]
+    )
     if len(body) == 1 and isinstance(body[0], nn.Sequential):
         body = body[0]
     if isinstance(model, DenseNet):

@@ -20,7 +20,9 @@ def SGD_Momentum(momentum: float) -> Callable[..., optim.Optimizer]:
 
 def set_lrs(opt: optim.Optimizer, lrs: Floats) -> None:
     """Set the learning rate of each parameter group; one number serves all."""
-    for group, lr in zip(opt.param_groups, _per_group(lrs, len(opt.param_groups), "rates"), strict=True):
+    for group, lr in zip(
+        opt.param_groups, _per_group(lrs, len(opt.param_groups), "rates"), strict=True
+    ):
         group["lr"] = lr
 
 
@@ -41,13 +43,20 @@ class LayerOptimizer:
                  wds: Floats | None = None) -> None:  # fmt: skip
         """One number for all groups or one for each, else ValueError; what is frozen is left out."""
         groups = layer_groups if isinstance(layer_groups, (list, tuple)) else [layer_groups]
-        lrs, wds = _per_group(lrs, len(groups), "rates"), _per_group(0 if wds is None else wds, len(groups), "wds")
+        lrs, wds = (
+            _per_group(lrs, len(groups), "rates"),
+            _per_group(0 if wds is None else wds, len(groups), "wds"),
+        )
         trained = [[p for p in group.parameters() if p.requires_grad] for group in groups]
         rows = zip(trained, lrs, wds, strict=True)
-        if not (params := [{"params": ps, "lr": lr, "weight_decay": wd} for ps, lr, wd in rows if ps]):
+        if not (
+            params := [{"params": ps, "lr": lr, "weight_decay": wd} for ps, lr, wd in rows if ps]
+        ):
             raise ValueError("every layer group is frozen: call unfreeze() or freeze_to(-1)")
         if len({(g["lr"], g["weight_decay"]) for g in params}) == 1:  # one group makes faster steps
             params = [params[0] | {"params": [p for g in params for p in g["params"]]}]
-        chosen = {"foreach", "fused"} & {*getattr(opt_fn, "keywords", ())}  # by partial(opt_fn, foreach=True)
+        chosen = {"foreach", "fused"} & {
+            *getattr(opt_fn, "keywords", ())
+        }  # by partial(opt_fn, foreach=True)
         fused = {"fused": True} if "fused" in signature(opt_fn).parameters and not chosen else {}
         self.opt: optim.Optimizer = opt_fn(params, lr=lrs[-1], **fused)

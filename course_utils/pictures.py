@@ -48,7 +48,12 @@ def read_picture(file: Path, side: int = 0) -> Image.Image:
             return im if im.mode == "RGB" else im.convert("RGB")
     except FileNotFoundError:
         raise FileNotFoundError(f"{file}: no such picture") from None
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as e:  # the last: it claims to be huge
+    except (
+        OSError,
+        SyntaxError,
+        ValueError,
+        Image.DecompressionBombError,
+    ) as e:  # the last: it claims to be huge
         raise ValueError(f"{file}: not a readable picture ({e}); replace or delete it") from None
 
 
@@ -90,11 +95,21 @@ class FilesDataset(ArrayDataset):
 
     def _read(self, file: Path) -> Tensor:
         """A picture (3, h, w). torchvision is fastest at JPEG; Pillow does what is large, broken or of another kind."""
-        if file.suffix.lower() in (".jpg", ".jpeg") and file.exists() and file.stat().st_size < 500_000:
-            with suppress(RuntimeError, AttributeError):  # torchvision means to drop its decoder some day
-                return io.decode_jpeg(io.read_file(str(file)), io.ImageReadMode.RGB, apply_exif_orientation=True)
+        if (
+            file.suffix.lower() in (".jpg", ".jpeg")
+            and file.exists()
+            and file.stat().st_size < 500_000
+        ):
+            with suppress(
+                RuntimeError, AttributeError
+            ):  # torchvision means to drop its decoder some day
+                return io.decode_jpeg(
+                    io.read_file(str(file)), io.ImageReadMode.RGB, apply_exif_orientation=True
+                )
         return TF.pil_to_tensor(read_picture(file, self.tfm.side))
 
     def contents(self) -> Any:
         """What identifies the inputs: name, size in bytes and time of change of each file."""
-        return [(n, s.st_size, s.st_mtime_ns) for n in self.fnames for s in [(self.path / n).stat()]]
+        return [
+            (n, s.st_size, s.st_mtime_ns) for n in self.fnames for s in [(self.path / n).stat()]
+        ]

@@ -13,13 +13,19 @@ from .core import to_np
 __all__ = ["plot_confusion_matrix", "plots"]
 
 
-def plots(ims: Sequence[Any], figsize: tuple = (12, 6), rows: int = 1, titles: Sequence[str] | None = None) -> None:
+def plots(
+    ims: Sequence[Any], figsize: tuple = (12, 6), rows: int = 1, titles: Sequence[str] | None = None
+) -> None:
     """Pictures in `rows` rows: arrays (h, w), (h, w, 3) or (3, h, w), floats in 0..1 or uint8."""
-    _, axes = plt.subplots(rows, -(-len(ims) // rows), figsize=figsize, squeeze=False, layout="constrained")
+    _, axes = plt.subplots(
+        rows, -(-len(ims) // rows), figsize=figsize, squeeze=False, layout="constrained"
+    )
     for ax, im, title in zip_longest(axes.flat, map(to_np, ims), titles or []):
         ax.axis("off")
         if im is not None:
-            ax.imshow(im if im.ndim == 2 or im.shape[-1] == 3 else np.moveaxis(im, 0, -1), cmap="gray")
+            ax.imshow(
+                im if im.ndim == 2 or im.shape[-1] == 3 else np.moveaxis(im, 0, -1), cmap="gray"
+            )
             ax.set_title(title or "")
 
 

@@ -16,9 +16,13 @@ class EpochTable:
     def __init__(self, names: Sequence[str], n_epochs: int) -> None:
         self.table, self.n_epochs = pd.DataFrame(columns=[*names, "seconds"], dtype=float), n_epochs
         self.bar, self.drawn = "", 0.0
-        self.formats: dict = dict.fromkeys(names, lambda v: f"{v:.5f}" if abs(v) < 1e4 else f"{v:.1e}")  # it blew up
+        self.formats: dict = dict.fromkeys(
+            names, lambda v: f"{v:.5f}" if abs(v) < 1e4 else f"{v:.1e}"
+        )  # it blew up
         self.formats["seconds"] = "{:.1f}".format
-        self.handle = display(self, display_id=True) if getattr(get_ipython(), "kernel", None) else None
+        self.handle = (
+            display(self, display_id=True) if getattr(get_ipython(), "kernel", None) else None
+        )
 
     def track(self, batches: Iterable) -> Iterator:
         """Yield the batches of one epoch and move the bar."""

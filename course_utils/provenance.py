@@ -19,8 +19,14 @@ __all__ = ["provenance"]
 
 
 def provenance(data: Path | None) -> dict[str, Any]:
-    name = torch.cuda.get_device_name() if DEVICE.type == "cuda" else platform.processor() or platform.machine()
-    versions = {package: version(package) for package in ("torch", "torchvision", "numpy", "pandas")}
+    name = (
+        torch.cuda.get_device_name()
+        if DEVICE.type == "cuda"
+        else platform.processor() or platform.machine()
+    )
+    versions = {
+        package: version(package) for package in ("torch", "torchvision", "numpy", "pandas")
+    }
     return {
         "device": {"type": DEVICE.type, "name": name},
         "versions": versions | {"python": platform.python_version()},
@@ -39,7 +45,9 @@ def _commit() -> str | None:
     here = ["git", "--git-dir=.git", "--work-tree=."]  # not a repository further up
     try:
         head = git([*here, "rev-parse", "HEAD"]).stdout.strip()
-        changes = git([*here, "status", "--porcelain", "--", ".", ":(exclude)nbs", ":(exclude)results"]).stdout
+        changes = git(
+            [*here, "status", "--porcelain", "--", ".", ":(exclude)nbs", ":(exclude)results"]
+        ).stdout
     except (OSError, subprocess.CalledProcessError):  # no git, or no checkout
         return None
     return head + "+changes" * bool(changes)

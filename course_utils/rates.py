@@ -9,7 +9,9 @@ import pandas as pd
 __all__ = ["circular", "circular_beta", "constant", "exponential", "sgdr", "smooth"]
 
 
-Schedule = Callable[[int], tuple[float, float | None]]  # 0, 1, … to (factor of the base rates, momentum or None)
+Schedule = Callable[
+    [int], tuple[float, float | None]
+]  # 0, 1, … to (factor of the base rates, momentum or None)
 
 
 def exponential(nb: int, ratio: float) -> Schedule:
@@ -24,7 +26,9 @@ def sgdr(nb: int, cycle_mult: int = 1) -> Schedule:
     """Cosine annealing with warm restarts (arXiv:1608.03983), after nb / 20 iterations at 1/100, as in the videos."""
 
     if nb < 1 or cycle_mult < 1:
-        raise ValueError(f"a cycle has 1 iteration or more, and does not shrink: not {nb}, times {cycle_mult}")
+        raise ValueError(
+            f"a cycle has 1 iteration or more, and does not shrink: not {nb}, times {cycle_mult}"
+        )
 
     def factor(i: int) -> tuple[float, None]:
         if i < nb / 20:
@@ -37,12 +41,16 @@ def sgdr(nb: int, cycle_mult: int = 1) -> Schedule:
     return factor
 
 
-def circular(nb: int, div: float, cut_div: float, moms: tuple[float, float] | None = None) -> Schedule:
+def circular(
+    nb: int, div: float, cut_div: float, moms: tuple[float, float] | None = None
+) -> Schedule:
     """Slanted triangle (arXiv:1506.01186): 1/div to 1 in nb // cut_div iterations, and back; momentum the reverse."""
     return _piecewise([0, max(nb // cut_div, 1), nb], [1 / div, 1, 1 / div], moms)
 
 
-def circular_beta(nb: int, div: float, pct: float, moms: tuple[float, float] | None = None) -> Schedule:
+def circular_beta(
+    nb: int, div: float, pct: float, moms: tuple[float, float] | None = None
+) -> Schedule:
     """One cycle (arXiv:1803.09820): 1/div to 1 to 1/div, to 1/(100 div) in the last `pct` %; momentum the reverse."""
     half = int(nb * (1 - pct / 100) / 2)
     return _piecewise([0, half, 2 * half, nb], [1 / div, 1, 1 / div, 1 / div / 100], moms)

@@ -42,7 +42,9 @@ def record(name: str, value: float) -> None:
         raise ValueError(f"{name!r} is recorded already: run the cell with begin(...) again first")
     if not isinstance(value, Real) or not math.isfinite(value):
         raise ValueError(f"{name!r} is {value!r}: record takes a finite number, such as a float")
-    _run["stages"].append({"name": name, "value": float(value), "seconds": round(time.perf_counter() - _clock[0], 3)})
+    _run["stages"].append(
+        {"name": name, "value": float(value), "seconds": round(time.perf_counter() - _clock[0], 3)}
+    )
     _write()
 
 
@@ -53,19 +55,33 @@ def results_table() -> Styler:
     rows = [nothing | stage | videos.get(stage["name"], {}) for stage in _run.get("stages", [])]
     source = "in 2017" if "2017/" in lesson else "the video"
     names = {"name": "stage", "value": "this run", "video": source, "why": "why they can differ"}
-    table = pd.DataFrame(rows, columns=[*names]).rename(columns=names).astype({"this run": float, source: float})
+    table = (
+        pd.DataFrame(rows, columns=[*names])
+        .rename(columns=names)
+        .astype({"this run": float, source: float})
+    )
     left = '<div style="text-align: left">{}</div>'  # not in a style sheet: JupyterLab drops those of other people
     numbers = table.style.hide(axis="index").format(_number, ["this run", source], na_rep="")
     return numbers.format(left, subset=["stage", "why they can differ"], escape="html")
 
 
 def _number(value: float) -> str:
-    form = ",.0f" if value.is_integer() else ".0e" if abs(value) < 1e-3 else ".4f" if abs(value) < 100 else ",.1f"
+    form = (
+        ",.0f"
+        if value.is_integer()
+        else ".0e"
+        if abs(value) < 1e-3
+        else ".4f"
+        if abs(value) < 100
+        else ",.1f"
+    )
     return format(value, form)
 
 
 def _write() -> None:
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**30 if sys.platform == "darwin" else 2**20)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (
+        2**30 if sys.platform == "darwin" else 2**20
+    )
     _run["memory_gb"] = round(peak, 2)
     folder = Path(os.environ.get("COURSE_RESULTS") or ROOT / ".runs" / "interactive")
     with atomic(folder / f"{_run['lesson']}.{_run['size']}.{DEVICE.type}.json") as part:

@@ -12,7 +12,13 @@ from torch import Tensor, nn
 
 from .learner import Learner
 
-__all__ = ["RNN_Learner", "get_language_model", "get_rnn_classifier", "repackage_var", "seq2seq_reg"]
+__all__ = [
+    "RNN_Learner",
+    "get_language_model",
+    "get_rnn_classifier",
+    "repackage_var",
+    "seq2seq_reg",
+]
 
 # Weights after dropout are new at each call, so no kernel finds them in one piece.
 warnings.filterwarnings("ignore", "RNN module weights are not part of single contiguous")
@@ -37,13 +43,17 @@ class WeightDropLSTM(nn.LSTM):
         super().__init__(n_in, n_out)
         self.wdrop = wdrop
 
-    @torch.autocast("cuda", enabled=False)  # rounding adds up over time, and autocast knows the kernel as float16 only
+    @torch.autocast(
+        "cuda", enabled=False
+    )  # rounding adds up over time, and autocast knows the kernel as float16 only
     def forward(self, x: Tensor, state: Sequence[Tensor]) -> tuple[Tensor, tuple[Tensor, Tensor]]:
         if not (self.training and self.wdrop):
             return super().forward(x, tuple(state))
         w_ih, w_hh, *biases = self.parameters()
         weights = [w_ih, F.dropout(w_hh, self.wdrop), *biases]
-        out, h, c = torch.lstm(x, state, weights, True, 1, 0.0, True, False, False)  # the kernel that nn.LSTM calls
+        out, h, c = torch.lstm(
+            x, state, weights, True, 1, 0.0, True, False, False
+        )  # the kernel that nn.LSTM calls
         return out, (h, c)
 
 
@@ -60,7 +70,9 @@ class RNN_Encoder(nn.Module):
         self.encoder, self.dropoute = nn.Embedding(n_tok, emb_sz), dropoute
         nn.init.uniform_(self.encoder.weight, -0.1, 0.1)
         sizes = [emb_sz, *[n_hid] * (n_layers - 1), emb_sz]
-        self.rnns = nn.ModuleList([WeightDropLSTM(n_in, n_out, wdrop) for n_in, n_out in pairwise(sizes)])
+        self.rnns = nn.ModuleList(
+            [WeightDropLSTM(n_in, n_out, wdrop) for n_in, n_out in pairwise(sizes)]
+        )
         self.dropouti = LockedDropout(dropouti)
         self.dropouths = nn.ModuleList([LockedDropout(dropouth) for _ in self.rnns[:-1]])
         self.reset()
@@ -81,7 +93,9 @@ class RNN_Encoder(nn.Module):
         if not self.hidden or self.hidden[0][0].shape[1] != tokens.shape[1]:
             self.hidden = [[x.new_zeros(1, x.shape[1], rnn.hidden_size)] * 2 for rnn in self.rnns]
         after = []
-        for rnn, state, drop in zip(self.rnns, self.hidden, [*self.dropouths, nn.Identity()], strict=True):
+        for rnn, state, drop in zip(
+            self.rnns, self.hidden, [*self.dropouths, nn.Identity()], strict=True
+        ):
             raw, h = rnn(x, [s.to(x) for s in state])
             after.append(h)
             x = drop(raw)
@@ -92,14 +106,18 @@ class RNN_Encoder(nn.Module):
 class MultiBatchRNN(RNN_Encoder):
     """`RNN_Encoder` for texts padded behind: outputs (t, n, emb_sz), and which are the last `max_seq`, bool (t, n)."""
 
-    def __init__(self, bptt: int, max_seq: int, pad_token: int, *sizes: int, **dropouts: float) -> None:
+    def __init__(
+        self, bptt: int, max_seq: int, pad_token: int, *sizes: int, **dropouts: float
+    ) -> None:
         super().__init__(*sizes, **dropouts)
         self.bptt, self.max_seq, self.pad_token = bptt, max_seq, pad_token
 
     def forward(self, tokens: Tensor) -> tuple[Tensor, Tensor]:
         self.reset()
         lengths, pieces = (tokens != self.pad_token).sum(0).clamp(min=1), tokens.split(self.bptt)
-        unused = int(lengths.min()) - self.max_seq if len(tokens) > self.max_seq else 0  # seldom: it stalls a GPU
+        unused = (
+            int(lengths.min()) - self.max_seq if len(tokens) > self.max_seq else 0
+        )  # seldom: it stalls a GPU
         first = max(unused, 0) // self.bptt
         for piece in pieces[:first]:
             super().forward(piece)  # only its state is kept
@@ -138,7 +156,11 @@ class PoolingLinearClassifier(nn.Module):
         last = raw[(steps * mask).amax(0), torch.arange(raw.shape[1], device=raw.device)]
         largest = raw.masked_fill(~real, -math.inf).amax(0)
         mean = (raw * real).sum(0) / real.sum(0)
-        return F.log_softmax(self.layers(torch.cat([last, largest, mean], 1)), 1), raw, raw  # for `seq2seq_reg`
+        return (
+            F.log_softmax(self.layers(torch.cat([last, largest, mean], 1)), 1),
+            raw,
+            raw,
+        )  # for `seq2seq_reg`
 
 
 class SequentialRNN(nn.Sequential):
@@ -171,7 +193,9 @@ def get_rnn_classifier(bptt: int, max_seq: int, n_class: int, n_tok: int, emb_sz
     return SequentialRNN(encoder, PoolingLinearClassifier(layers, drops))
 
 
-def seq2seq_reg(out: Tensor, extra: Sequence[Tensor], loss: Tensor, alpha: float = 0, beta: float = 0) -> Tensor:
+def seq2seq_reg(
+    out: Tensor, extra: Sequence[Tensor], loss: Tensor, alpha: float = 0, beta: float = 0
+) -> Tensor:
     """loss + alpha * mean square of outputs + beta * that of their steps: a `reg_fn` (arXiv:1708.01009). Lesson 4."""
     raw, dropped = (o.float() for o in extra)
     steps = raw.diff(dim=0) if len(raw) > 1 else torch.zeros_like(raw)
@@ -197,4 +221,6 @@ class RNN_Learner(Learner):
         try:
             Learner(self.data, self.model[0]).load(name)
         except ValueError as e:
-            raise ValueError(f"encoder {name!r} is of another vocabulary or other sizes: {e}") from None
+            raise ValueError(
+                f"encoder {name!r} is of another vocabulary or other sizes: {e}"
+            ) from None

@@ -12,7 +12,16 @@ from torch import Tensor
 from .callbacks import Callback, SaveBest
 from .rates import Schedule, circular, circular_beta, constant, exponential, sgdr, smooth
 
-__all__ = ["Callback", "CosAnneal", "LRFinder", "SaveBest", "Sched", "circular", "circular_beta", "constant"]
+__all__ = [
+    "Callback",
+    "CosAnneal",
+    "LRFinder",
+    "SaveBest",
+    "Sched",
+    "circular",
+    "circular_beta",
+    "constant",
+]
 __all__ += ["exponential", "sgdr", "smooth"]
 
 
@@ -33,7 +42,11 @@ class Sched(Callback):
         for group, lr in zip(self.opt.param_groups, self.base, strict=True):
             group["lr"] = lr * factor
             if momentum is not None:
-                group |= {"betas": (momentum, group["betas"][1])} if "betas" in group else {"momentum": momentum}
+                group |= (
+                    {"betas": (momentum, group["betas"][1])}
+                    if "betas" in group
+                    else {"momentum": momentum}
+                )
         self.lrs.append(self.base[-1] * factor)
 
     def on_batch_end(self, loss: Tensor) -> bool | None:
@@ -46,11 +59,16 @@ class Sched(Callback):
     def on_epoch_end(self, metrics: list[float]) -> bool | None:
         self.val_losses += metrics[:1]
 
-    losses = property(lambda self: smooth([loss.item() for loss in self.raw]), doc="The smoothed loss of each batch.")
+    losses = property(
+        lambda self: smooth([loss.item() for loss in self.raw]),
+        doc="The smoothed loss of each batch.",
+    )
 
     def plot_loss(self, n_skip: int = 10, n_skip_end: int = 5) -> None:
         """Smoothed loss against iteration, without the first and last few."""
-        self._plot(range(len(self.raw)), self.losses, "iteration", "loss (smoothed)", n_skip, n_skip_end)
+        self._plot(
+            range(len(self.raw)), self.losses, "iteration", "loss (smoothed)", n_skip, n_skip_end
+        )
 
     def plot_lr(self) -> None:
         """Learning rate of the last layer group against iteration."""
@@ -59,11 +77,17 @@ class Sched(Callback):
     def plot(self, n_skip: int = 10, n_skip_end: int = 5) -> None:
         """Smoothed loss against learning rate, on a log axis: for reading `lr_find`."""
         lrs = self.lrs[: len(self.raw)]  # an interrupted batch has a rate and no loss
-        self._plot(lrs, self.losses, "learning rate (log scale)", "loss (smoothed)", n_skip, n_skip_end)
+        self._plot(
+            lrs, self.losses, "learning rate (log scale)", "loss (smoothed)", n_skip, n_skip_end
+        )
         plt.xscale("log")
 
-    def _plot(self, x: Any, y: Any, xlabel: str, ylabel: str, n_skip: int = 0, n_skip_end: int = 0) -> None:
-        keep = slice(n_skip, len(x) - n_skip_end) if len(x) >= n_skip + n_skip_end + 5 else slice(None)
+    def _plot(
+        self, x: Any, y: Any, xlabel: str, ylabel: str, n_skip: int = 0, n_skip_end: int = 0
+    ) -> None:
+        keep = (
+            slice(n_skip, len(x) - n_skip_end) if len(x) >= n_skip + n_skip_end + 5 else slice(None)
+        )
         _, ax = plt.subplots(figsize=(6, 3.5))
         ax.plot(x[keep], y[keep])
         ax.set(xlabel=xlabel, ylabel=ylabel)
@@ -73,8 +97,12 @@ class Sched(Callback):
 class CosAnneal(Sched):
     """`sgdr` as a callback for the low-level `fit`; `layer_opt`: a `LayerOptimizer`."""
 
-    def __init__(self, layer_opt: Any, nb: int, on_cycle_end: Callable | None = None, cycle_mult: int = 1) -> None:
-        super().__init__(layer_opt.opt, sgdr(nb, cycle_mult), on_cycle_end, (nb * cycle_mult**k for k in count()))
+    def __init__(
+        self, layer_opt: Any, nb: int, on_cycle_end: Callable | None = None, cycle_mult: int = 1
+    ) -> None:
+        super().__init__(
+            layer_opt.opt, sgdr(nb, cycle_mult), on_cycle_end, (nb * cycle_mult**k for k in count())
+        )
 
 
 class LRFinder(Sched):

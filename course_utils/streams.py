@@ -22,8 +22,14 @@ class StreamDataset:
 
     def __init__(self, tokens: Tensor, bs: int, bptt: int) -> None:
         n = (len(tokens) - 1) // bs
-        self.bs, self.bptt, self.pieces = bs, bptt, max(n // bptt - 1, 1)  # as the videos count batches
-        self.x, self.y = (to_device(t[: n * bs].view(bs, n).t().contiguous()) for t in (tokens, tokens[1:]))
+        self.bs, self.bptt, self.pieces = (
+            bs,
+            bptt,
+            max(n // bptt - 1, 1),
+        )  # as the videos count batches
+        self.x, self.y = (
+            to_device(t[: n * bs].view(bs, n).t().contiguous()) for t in (tokens, tokens[1:])
+        )
 
     def __len__(self) -> int:
         return self.bs * self.pieces
@@ -39,7 +45,11 @@ class LanguageModelLoader(BatchLoader):
     def _ends(self) -> list[int]:
         """Where each batch of a pass ends: at the last token in the end, one token at least after the one before."""
         ds, ones = self.dataset, torch.ones(self.dataset.pieces)
-        mean = ds.bptt * torch.where(torch.rand_like(ones) < 0.95, ones, ones / 2) if self.shuffle else ones
+        mean = (
+            ds.bptt * torch.where(torch.rand_like(ones) < 0.95, ones, ones / 2)
+            if self.shuffle
+            else ones
+        )
         shares = torch.normal(mean, 5.0).int().clamp(min=5) - 1 if self.shuffle else ones
         total, free = shares.double().cumsum(0), len(ds.x) - ds.pieces
         return (ones.cumsum(0).long() + (total * free / total[-1]).long()).tolist()
@@ -75,6 +85,10 @@ class BucketLoader(BatchLoader):
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
         pools = self._rows().split(100 * self.bs)
-        rows = torch.cat([pool[self.dataset.lengths[pool].argsort(descending=True)] for pool in pools])
-        batches = rows.split(self.bs)[: len(self)]  # a last batch of one text is left out, as in `BatchLoader`
+        rows = torch.cat(
+            [pool[self.dataset.lengths[pool].argsort(descending=True)] for pool in pools]
+        )
+        batches = rows.split(self.bs)[
+            : len(self)
+        ]  # a last batch of one text is left out, as in `BatchLoader`
         return (self.dataset.batch(batches[i]) for i in torch.randperm(len(batches)))

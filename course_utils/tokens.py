@@ -16,7 +16,18 @@ from torch.nn.utils.rnn import pad_sequence
 from .choose import choose
 from .core import to_device
 
-__all__ = ["EOS", "IMDB", "PAD", "UNK", "Example", "Field", "TextDataset", "Vocab", "char_windows", "read_text"]
+__all__ = [
+    "EOS",
+    "IMDB",
+    "PAD",
+    "UNK",
+    "Example",
+    "Field",
+    "TextDataset",
+    "Vocab",
+    "char_windows",
+    "read_text",
+]
 __all__ += ["text_files", "tokenize"]
 
 
@@ -47,7 +58,9 @@ class Vocab:
         counts = Counter(tokens)
         kept = [t for t, n in counts.items() if n >= min_freq and t not in (UNK, PAD)]
         self.itos = [UNK, PAD, *sorted(kept, key=lambda t: (-counts[t], t))]  # number to token
-        self.stoi = Counter({token: i for i, token in enumerate(self.itos)})  # token to number, 0 for unknown ones
+        self.stoi = Counter(
+            {token: i for i, token in enumerate(self.itos)}
+        )  # token to number, 0 for unknown ones
 
     def __len__(self) -> int:
         return len(self.itos)
@@ -69,14 +82,20 @@ class Field:
 
     def __init__(self, lower: bool = False, tokenize: Callable[[str], list[str]] | str = "spacy",
                  sequential: bool = True) -> None:  # fmt: skip
-        self.tokenize = TOKENIZERS[choose("tokenizer", tokenize, TOKENIZERS)] if isinstance(tokenize, str) else tokenize
+        self.tokenize = (
+            TOKENIZERS[choose("tokenizer", tokenize, TOKENIZERS)]
+            if isinstance(tokenize, str)
+            else tokenize
+        )
         self.lower, self.sequential, self.vocab = lower, sequential, None
 
     def preprocess(self, text: str) -> list[str] | str:
         """The tokens of a text; a label as it is."""
         if not self.sequential:
             return text
-        return list(map(sys.intern, self.tokenize(text.lower() if self.lower else text)))  # each word once in memory
+        return list(
+            map(sys.intern, self.tokenize(text.lower() if self.lower else text))
+        )  # each word once in memory
 
     def build_vocab(self, *texts: Iterable[str], min_freq: int = 1) -> None:
         """Make the `Vocab` of lists of tokens."""
@@ -85,8 +104,14 @@ class Field:
     def numericalize(self, texts: Iterable[Iterable[str]]) -> Tensor:
         """Lists of tokens to a column of numbers each, int64 (longest, n) on the device, filled up with `<pad>`."""
         if self.vocab is None:
-            raise ValueError("the field has no vocabulary yet: LanguageModelData.from_text_files makes it")
-        return to_device(pad_sequence([self.vocab.numericalize(t) for t in texts], padding_value=self.vocab.stoi[PAD]))
+            raise ValueError(
+                "the field has no vocabulary yet: LanguageModelData.from_text_files makes it"
+            )
+        return to_device(
+            pad_sequence(
+                [self.vocab.numericalize(t) for t in texts], padding_value=self.vocab.stoi[PAD]
+            )
+        )
 
 
 class Example(NamedTuple):
@@ -111,7 +136,9 @@ def read_text(file: Path) -> str:
     try:
         text = file.read_text("utf-8-sig")
     except UnicodeDecodeError as e:
-        raise ValueError(f"{file}: not UTF-8 (byte {e.object[e.start]:#04x} at {e.start}): save it as UTF-8") from None
+        raise ValueError(
+            f"{file}: not UTF-8 (byte {e.object[e.start]:#04x} at {e.start}): save it as UTF-8"
+        ) from None
     if not text.strip():
         raise ValueError(f"{file}: an empty file: delete it, or give it its text")
     return text
@@ -132,8 +159,14 @@ class IMDB:
         """Training and test reviews, ROOT/train and ROOT/test: first neg, then pos, in the order of the file names."""
         names, sets = ("neg", "pos"), []
         for folder in (Path(root) / "train", Path(root) / "test"):
-            files = [(file, label_field.preprocess(name)) for name in names for file in text_files(folder / name)]
-            examples = (Example(text_field.preprocess(read_text(file)), label) for file, label in files)
+            files = [
+                (file, label_field.preprocess(name))
+                for name in names
+                for file in text_files(folder / name)
+            ]
+            examples = (
+                Example(text_field.preprocess(read_text(file)), label) for file, label in files
+            )
             sets.append(TextDataset(examples, text=text_field, label=label_field))
         return sets
 
@@ -144,6 +177,8 @@ def char_windows(idx: Sequence[int], cs: int, step: int = 1) -> tuple[np.ndarray
     `y[:, -1]` is what follows a window; `y` what follows each of its places. ValueError if there is no window.
     """
     if len(idx) <= cs:
-        raise ValueError(f"{len(idx)} characters make no window of {cs} and what follows: take more text")
+        raise ValueError(
+            f"{len(idx)} characters make no window of {cs} and what follows: take more text"
+        )
     windows = np.lib.stride_tricks.sliding_window_view(np.asarray(idx), cs + 1)[::step]
     return windows[:, :-1].copy(), windows[:, 1:].copy()

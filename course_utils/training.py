@@ -22,7 +22,9 @@ def train_mode(model: nn.Module) -> None:
     """Training mode, but BatchNorm that is frozen, or under `bn_freeze`, keeps its statistics. Calls model.reset()."""
     getattr(model.train(), "reset", bool)()
     for m in model.modules():
-        if isinstance(m, _BatchNorm) and (getattr(m, "bn_freeze", False) or (m.affine and not m.weight.requires_grad)):
+        if isinstance(m, _BatchNorm) and (
+            getattr(m, "bn_freeze", False) or (m.affine and not m.weight.requires_grad)
+        ):
             m.eval()
 
 
@@ -47,7 +49,10 @@ def validate(model: nn.Module, dl: Iterable, crit: Callable, metrics: Fns = ()) 
     rows = [(crit(out, y), len(y), (out, y) if metrics else ()) for out, y in _outputs(model, dl)]
     losses, sizes, kept = zip(*rows, strict=True)
     preds_targs = [torch.cat(column) for column in zip(*kept, strict=True)]
-    return [float(np.average(to_np(torch.stack(losses)), weights=sizes)), *(float(m(*preds_targs)) for m in metrics)]
+    return [
+        float(np.average(to_np(torch.stack(losses)), weights=sizes)),
+        *(float(m(*preds_targs)) for m in metrics),
+    ]
 
 
 @torch.no_grad()
@@ -60,7 +65,11 @@ def predict_with_targs(model: nn.Module, dl: Iterable) -> tuple[np.ndarray, np.n
 def fit(model: nn.Module, data: Any, n_epochs: int, opt: optim.Optimizer, crit: Callable, metrics: Fns = (),
         callbacks: Sequence[Callback] = (), reg_fn: Callable | None = None) -> list[float]:  # fmt: skip
     """Train on data.trn_dl; the last [validation loss, metrics…]. `reg_fn(out, extra, loss)`: its loss to minimise."""
-    names = ["trn_loss"] if data.val_dl is None else ["trn_loss", "val_loss", *(m.__name__ for m in metrics)]
+    names = (
+        ["trn_loss"]
+        if data.val_dl is None
+        else ["trn_loss", "val_loss", *(m.__name__ for m in metrics)]
+    )
     table = EpochTable(names, n_epochs)
     losses, values, stops = [], [], []
     try:
@@ -78,7 +87,9 @@ def fit(model: nn.Module, data: Any, n_epochs: int, opt: optim.Optimizer, crit: 
                 if any(stops := [cb.on_batch_end(losses[-1]) for cb in callbacks]):
                     break
             values = [] if data.val_dl is None else validate(model, data.val_dl, crit, metrics)
-            table.write([smooth(torch.stack(losses[-1000:]).tolist())[-1], *values])  # the older weigh nothing
+            table.write(
+                [smooth(torch.stack(losses[-1000:]).tolist())[-1], *values]
+            )  # the older weigh nothing
             if any(stops + [cb.on_epoch_end(values) for cb in callbacks]):
                 break
     finally:

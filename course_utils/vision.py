@@ -13,7 +13,15 @@ import torch
 import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor, nn
-from torchvision.models import resnet18, resnet34, resnet50, resnext50_32x4d, resnext101_64x4d, vgg16, vgg16_bn
+from torchvision.models import (
+    resnet18,
+    resnet34,
+    resnet50,
+    resnext50_32x4d,
+    resnext101_64x4d,
+    vgg16,
+    vgg16_bn,
+)
 from torchvision.transforms.v2 import functional as TF
 
 from .batches import ArrayDataset, BatchLoader
@@ -21,17 +29,45 @@ from .core import DEVICE, T, get_cv_idxs, split_by_idx, to_np
 from .files import atomic, read_csv, work_dir
 from .learner import Learner
 from .metrics import accuracy, accuracy_thresh
-from .models import AdaptiveConcatPool2d, count_features, cut_body, efficientnet_lite0, load_pretrained, make_head
+from .models import (
+    AdaptiveConcatPool2d,
+    count_features,
+    cut_body,
+    efficientnet_lite0,
+    load_pretrained,
+    make_head,
+)
 from .pictures import POOL, FilesDataset, picture_names, read_picture
 from .training import predict_with_targs
 from .transforms import Transforms
 
-__all__ = ["ConvLearner", "ImageClassifierData", "efficientnet_lite0", "resnet18", "resnet34", "resnet50"]
-__all__ += ["resnext50", "resnext50_32x4d", "resnext101_64", "resnext101_64x4d", "vgg16", "vgg16_bn"]
+__all__ = [
+    "ConvLearner",
+    "ImageClassifierData",
+    "efficientnet_lite0",
+    "resnet18",
+    "resnet34",
+    "resnet50",
+]
+__all__ += [
+    "resnext50",
+    "resnext50_32x4d",
+    "resnext101_64",
+    "resnext101_64x4d",
+    "vgg16",
+    "vgg16_bn",
+]
 
 resnext50, resnext101_64 = resnext50_32x4d, resnext101_64x4d  # the names in the videos
 Tfms = tuple[Transforms, Transforms]
-LOADERS = [("trn", 0, 0), ("val", 1, 1), ("fix", 0, 1), ("aug", 1, 0), ("test", 2, 1), ("test_aug", 2, 0)]
+LOADERS = [
+    ("trn", 0, 0),
+    ("val", 1, 1),
+    ("fix", 0, 1),
+    ("aug", 1, 0),
+    ("test", 2, 1),
+    ("test_aug", 2, 0),
+]
 
 
 class ImageClassifierData:
@@ -44,8 +80,16 @@ class ImageClassifierData:
                  classes: Sequence[str]) -> None:  # fmt: skip
         """`splits`: training, validation and test (or None), each the arguments of `make`."""
         if tfms is None:
-            raise ValueError("pass tfms=tfms_from_model(arch, sz): a batch needs pictures of one size")
-        self.path, self.bs, self.classes, self.tfms, self.splits = path, bs, list(classes), tfms, splits
+            raise ValueError(
+                "pass tfms=tfms_from_model(arch, sz): a batch needs pictures of one size"
+            )
+        self.path, self.bs, self.classes, self.tfms, self.splits = (
+            path,
+            bs,
+            list(classes),
+            tfms,
+            splits,
+        )
         for name, split, tfm in LOADERS:
             ds = dl = None
             if splits[split] is not None:
@@ -56,7 +100,9 @@ class ImageClassifierData:
         self.trn_y, self.val_y, self.sz = self.trn_ds.y, self.val_ds.y, tfms[0] and tfms[0].sz
         self.is_reg, self.is_multi = not self.classes, bool(self.classes) and self.trn_y.ndim == 2
         if len(self.classes) == 1 and not self.is_multi:
-            raise ValueError(f"{path}: only one class, {self.classes[0]}: there is nothing to tell apart")
+            raise ValueError(
+                f"{path}: only one class, {self.classes[0]}: there is nothing to tell apart"
+            )
         self.c = len(self.classes) or (1 if self.trn_y.ndim == 1 else self.trn_y.shape[1])
 
     @classmethod
@@ -65,7 +111,9 @@ class ImageClassifierData:
         """From path/train/CLASS/*.jpg, path/valid/CLASS/*.jpg, path/TEST_NAME/*.jpg. `num_workers` is not used."""
         path = Path(path)
         if not (classes := sorted(p.name for p in (path / trn_name).glob("[!.]*/"))):
-            raise FileNotFoundError(f"{path / trn_name}: no such folder, or no folders in it, one a class")
+            raise FileNotFoundError(
+                f"{path / trn_name}: no such folder, or no folders in it, one a class"
+            )
         splits = [_folders(path / name, classes, path) for name in (trn_name, val_name)]
         if unknown := {p.name for p in (path / val_name).glob("[!.]*/")}.difference(classes):
             raise ValueError(f"{path / val_name}: {min(unknown)} is no class of {trn_name}")
@@ -82,18 +130,30 @@ class ImageClassifierData:
         One label a row makes classes, several rows of 0/1, `continuous` numbers. `val_idxs`: if not given, a fifth.
         """
         path, header = Path(path), 0 if skip_header else None
-        table = read_csv(csv_fname, header=header, dtype=str, keep_default_na=False)  # "007" and "NA" are names
+        table = read_csv(
+            csv_fname, header=header, dtype=str, keep_default_na=False
+        )  # "007" and "NA" are names
         if table.shape[1] < 2:
-            raise ValueError(f"{csv_fname}: needs two columns, id and labels; has only {list(table.columns)}")
+            raise ValueError(
+                f"{csv_fname}: needs two columns, id and labels; has only {list(table.columns)}"
+            )
         names = np.array([f"{folder}/{i}{suffix}" for i in table.iloc[:, 0]])
         if missing := [n for n in names if not (path / n).exists()]:
-            raise FileNotFoundError(f"{csv_fname}: {len(missing)} pictures not in {path}, first {missing[0]}")
+            raise FileNotFoundError(
+                f"{csv_fname}: {len(missing)} pictures not in {path}, first {missing[0]}"
+            )
         if val_idxs is None and len(names) < 5:
-            raise ValueError(f"{csv_fname}: {len(names)} rows, no fifth of which can validate: give more, or val_idxs")
+            raise ValueError(
+                f"{csv_fname}: {len(names)} rows, no fifth of which can validate: give more, or val_idxs"
+            )
         y, classes = _encode(csv_fname, table.iloc[:, 1], cat_separator, continuous)
         rows = get_cv_idxs(len(names)) if val_idxs is None else val_idxs
         (val_names, trn_names), (val_y, trn_y) = split_by_idx(rows, names, y)
-        splits = [(trn_names, trn_y), (val_names, val_y), test_name and _folders(path, [test_name], path)]
+        splits = [
+            (trn_names, trn_y),
+            (val_names, val_y),
+            test_name and _folders(path, [test_name], path),
+        ]
         return cls(path, partial(FilesDataset, path=path), splits, tfms, bs, classes)
 
     @classmethod
@@ -101,7 +161,11 @@ class ImageClassifierData:
                     classes: Sequence[str] | None = None, test: Any = None) -> Self:  # fmt: skip
         """Arrays (x, y), x alone for the test set. Without `classes`, floats in y are numbers to predict."""
         if classes is None:
-            classes = [] if (y := T(trn[1])).is_floating_point() else [str(c) for c in range(int(y.max()) + 1)]
+            classes = (
+                []
+                if (y := T(trn[1])).is_floating_point()
+                else [str(c) for c in range(int(y.max()) + 1)]
+            )
         test = None if test is None else (test, np.zeros(len(test), np.int64))
         return cls(Path(path), ArrayDataset, [trn, val, test], tfms or (None, None), bs, classes)
 
@@ -110,7 +174,14 @@ class ImageClassifierData:
         root = work_dir(self.path) / new_path / str(targ)
         names = {str(name) for split in self.splits if split is not None for name in split[0]}
         list(POOL.map(partial(_resized_copy, self.path, root, targ), names))
-        return type(self)(self.path, partial(FilesDataset, path=root), self.splits, self.tfms, self.bs, self.classes)
+        return type(self)(
+            self.path,
+            partial(FilesDataset, path=root),
+            self.splits,
+            self.tfms,
+            self.bs,
+            self.classes,
+        )
 
 
 def _folders(parent: Path, classes: Sequence[str], root: Path) -> tuple[list[str], np.ndarray]:
@@ -118,13 +189,21 @@ def _folders(parent: Path, classes: Sequence[str], root: Path) -> tuple[list[str
     if gone := [c for c in classes if not (parent / c).is_dir()]:
         raise FileNotFoundError(f"{parent}: no folder for class {gone[0]}")
     names = [picture_names(parent / c, root) for c in classes]
-    return [name for part in names for name in part], np.repeat(np.arange(len(classes)), [len(n) for n in names])
+    return [name for part in names for name in part], np.repeat(
+        np.arange(len(classes)), [len(n) for n in names]
+    )
 
 
-def _encode(file: str | Path, labels: pd.Series, separator: str, continuous: bool) -> tuple[np.ndarray, list[str]]:
+def _encode(
+    file: str | Path, labels: pd.Series, separator: str, continuous: bool
+) -> tuple[np.ndarray, list[str]]:
     """(numbers; or class numbers; or rows of 0/1 if any row has several labels), sorted class names."""
     if continuous:
-        y = labels.str.split(separator, expand=True).apply(pd.to_numeric, errors="coerce").to_numpy(np.float32)
+        y = (
+            labels.str.split(separator, expand=True)
+            .apply(pd.to_numeric, errors="coerce")
+            .to_numpy(np.float32)
+        )
         if len(odd := np.flatnonzero(~np.isfinite(y).all(1))):
             what = "a number" if y.shape[1] == 1 else f"{y.shape[1]} numbers"
             raise ValueError(f"{file}: row {odd[0] + 1}: {labels.iloc[odd[0]]!r} is not {what}")
@@ -213,16 +292,29 @@ class ConvLearner(Learner):
         self.freeze()
 
     def _precomputed(self) -> SimpleNamespace:
-        plain = {"trn_dl": self.data.fix_dl, "val_dl": self.data.val_dl, "test_dl": self.data.test_dl}
-        sets = {name: ArrayDataset(self._body_output(dl), dl.dataset.y) for name, dl in plain.items() if dl}
-        made = {n: BatchLoader(ds, self.data.bs, n == "trn_dl", getattr(self.data, n).passes) for n, ds in sets.items()}
+        plain = {
+            "trn_dl": self.data.fix_dl,
+            "val_dl": self.data.val_dl,
+            "test_dl": self.data.test_dl,
+        }
+        sets = {
+            name: ArrayDataset(self._body_output(dl), dl.dataset.y)
+            for name, dl in plain.items()
+            if dl
+        }
+        made = {
+            n: BatchLoader(ds, self.data.bs, n == "trn_dl", getattr(self.data, n).passes)
+            for n, ds in sets.items()
+        }
         return SimpleNamespace(**made)
 
     def _body_output(self, dl: BatchLoader) -> Tensor:
         """The body's output over a loader, kept in tmp/act_KEY.pt for these weights and pictures."""
         body, ds = self.module[:-1], dl.dataset
         weights = to_np(list(body.state_dict().values()))
-        key = joblib.hash([repr(body), weights, repr(ds.tfm and vars(ds.tfm)), ds.contents(), DEVICE.type])
+        key = joblib.hash(
+            [repr(body), weights, repr(ds.tfm and vars(ds.tfm)), ds.contents(), DEVICE.type]
+        )
         file = work_dir(self.data.path) / "tmp" / f"act_{key}.pt"
         if not file.exists():
             with atomic(file) as part:

@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 
 os.environ["MPLBACKEND"] = "Agg"  # before matplotlib is imported
+for name in [name for name in os.environ if name.startswith("COURSE_")]:
+    del os.environ[name]  # tests start from an environment of their own
 
 import torch
 

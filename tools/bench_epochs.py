@@ -55,9 +55,17 @@ CARDINALITIES = [1116, 8, 4, 13, 32, 3, 26, 27, 5, 4, 4, 24, 9, 13, 53, 22, 7, 7
 EMB_SZS = [(c, min(50, (c + 1) // 2)) for c in CARDINALITIES]
 COLUMNS = [f"c{i}" for i in range(22)], [f"x{i}" for i in range(18)]
 GPU = DEVICE.type == "cuda"
-AWD = {"emb_sz": 200, "n_hid": 500, "n_layers": 3} if GPU else {"emb_sz": 50, "n_hid": 100, "n_layers": 3}
-WORDS, CHARS = (1_000_000, 500_000) if GPU else (60_000, 60_000)  # random tokens to train on; a tenth validates
-WORD_DATA = {"n_words": 30_000, "bs": 64, "bptt": 70} if GPU else {"n_words": 5_000, "bs": 32, "bptt": 20}
+AWD = (
+    {"emb_sz": 200, "n_hid": 500, "n_layers": 3}
+    if GPU
+    else {"emb_sz": 50, "n_hid": 100, "n_layers": 3}
+)
+WORDS, CHARS = (
+    (1_000_000, 500_000) if GPU else (60_000, 60_000)
+)  # random tokens to train on; a tenth validates
+WORD_DATA = (
+    {"n_words": 30_000, "bs": 64, "bptt": 70} if GPU else {"n_words": 5_000, "bs": 32, "bptt": 20}
+)
 CHAR_DATA = {"n_words": 84, "bs": 64, "bptt": 8}
 N_HIDDEN = 512 if GPU else 128
 
@@ -88,12 +96,18 @@ def fastai_cifar10(path: Path) -> Epoch:
         get_items=fv.get_image_files,
         get_y=fv.parent_label,
         splitter=fv.GrandparentSplitter("train", "test"),
-        item_tfms=[fv.CropPad(40, pad_mode=fv.PadMode.Reflection), fv.RandomCrop(32), fv.FlipItem()],
+        item_tfms=[
+            fv.CropPad(40, pad_mode=fv.PadMode.Reflection),
+            fv.RandomCrop(32),
+            fv.FlipItem(),
+        ],
         batch_tfms=fv.Normalize.from_stats(*STATS),
     )
     dls = block.dataloaders(path, bs=256, device=DEVICE)
     model = resnet2().to(memory_format=torch.channels_last)
-    learn = fv.Learner(dls, model, F.nll_loss, opt_func=fv.partial(fv.SGD, mom=0.9), metrics=accuracy)
+    learn = fv.Learner(
+        dls, model, F.nll_loss, opt_func=fv.partial(fv.SGD, mom=0.9), metrics=accuracy
+    )
     if DEVICE.type == "cuda":
         learn.to_bf16()
     return _quiet(learn, 0.01)
@@ -102,7 +116,9 @@ def fastai_cifar10(path: Path) -> Epoch:
 def random_table() -> pd.DataFrame:
     """ROWS rows with the columns of lesson 3, and a target `y`, logarithms of sales."""
     rng = np.random.default_rng(0)
-    codes = {name: rng.integers(0, c, ROWS) for name, c in zip(COLUMNS[0], CARDINALITIES, strict=True)}
+    codes = {
+        name: rng.integers(0, c, ROWS) for name, c in zip(COLUMNS[0], CARDINALITIES, strict=True)
+    }
     numbers = {name: rng.normal(size=ROWS).astype(np.float32) for name in COLUMNS[1]}
     return pd.DataFrame(codes | numbers | {"y": (8 + rng.random(ROWS)).astype(np.float32)})
 
@@ -123,7 +139,9 @@ def fastai_rossmann(_: None) -> Epoch:
     table = ft.TabularPandas(random_table(), [], *COLUMNS, "y", splits=splits)
     size = {"emb_szs": EMB_SZS, "n_cont": 18, "out_sz": 1, "layers": [1000, 500]}
     model = ft.TabularModel(**size, ps=[0.001, 0.01], embed_p=0.04, y_range=(0, 12), use_bn=False)
-    return _quiet(ft.Learner(table.dataloaders(bs=128, device=DEVICE), model, ft.MSELossFlat()), 1e-3)
+    return _quiet(
+        ft.Learner(table.dataloaders(bs=128, device=DEVICE), model, ft.MSELossFlat()), 1e-3
+    )
 
 
 def movielens_learner(path: Path) -> Learner:
@@ -158,8 +176,13 @@ def language_data(n: int, n_words: int, bs: int, bptt: int) -> LanguageModelData
 
 def course_awd_lstm(_: None) -> Epoch:
     """Ours: lesson 4's language model."""
-    data, drops = language_data(WORDS, **WORD_DATA), dict.fromkeys(("dropouti", "dropout", "dropouth"), 0.05)
-    learn = data.get_model(partial(optim.Adam, betas=(0.7, 0.99)), **AWD, **drops, wdrop=0.1, dropoute=0.02)
+    data, drops = (
+        language_data(WORDS, **WORD_DATA),
+        dict.fromkeys(("dropouti", "dropout", "dropouth"), 0.05),
+    )
+    learn = data.get_model(
+        partial(optim.Adam, betas=(0.7, 0.99)), **AWD, **drops, wdrop=0.1, dropoute=0.02
+    )
     learn.reg_fn, learn.clip = partial(seq2seq_reg, alpha=2, beta=1), 0.3
     return _course(learn, 3e-3)
 
@@ -170,7 +193,8 @@ def fastai_loaders(n: int, n_words: int, bs: int, bptt: int) -> Any:
     from fastai.text import all as ft
 
     streams = [
-        ft.LMDataLoader([tokens], lens=[len(tokens)], bs=bs, seq_len=bptt) for tokens in random_tokens(n, n_words)
+        ft.LMDataLoader([tokens], lens=[len(tokens)], bs=bs, seq_len=bptt)
+        for tokens in random_tokens(n, n_words)
     ]
     return ft.DataLoaders(*streams, device=DEVICE)
 
@@ -181,14 +205,21 @@ def fastai_awd_lstm(_: None) -> Epoch:
     from fastai.text import all as ft
 
     drops = {"input_p": 0.05, "output_p": 0.05, "hidden_p": 0.05, "weight_p": 0.1, "embed_p": 0.02}
-    model = ft.get_language_model(ft.AWD_LSTM, WORD_DATA["n_words"], ft.awd_lstm_lm_config | AWD | drops)
-    learn = ft.LMLearner(loaders, model, loss_func=ft.CrossEntropyLossFlat(), cbs=ft.GradientClip(0.3))
+    model = ft.get_language_model(
+        ft.AWD_LSTM, WORD_DATA["n_words"], ft.awd_lstm_lm_config | AWD | drops
+    )
+    learn = ft.LMLearner(
+        loaders, model, loss_func=ft.CrossEntropyLossFlat(), cbs=ft.GradientClip(0.3)
+    )
     return _quiet(learn.to_bf16() if GPU else learn, 3e-3)
 
 
 def course_stateful_lstm(_: None) -> Epoch:
     """Ours: the LSTM of lesson 6, from its notebook."""
-    lesson, data = execute(definitions(ROOT / "nbs" / "lesson6-rnn.ipynb")), language_data(CHARS, **CHAR_DATA)
+    lesson, data = (
+        execute(definitions(ROOT / "nbs" / "lesson6-rnn.ipynb")),
+        language_data(CHARS, **CHAR_DATA),
+    )
     lesson.n_hidden = N_HIDDEN
     model = lesson.on_device(lesson.CharSeqStatefulLSTM(data.nt, 42, data.bs, 2))
     return _course(Learner(data, model, optim.Adam, F.nll_loss), 1e-2, 1e-5)
@@ -219,7 +250,9 @@ def fastai_stateful_lstm(_: None) -> Epoch:
     from fastai.text import all as ft
 
     model = BatchFirstLSTM(CHAR_DATA["n_words"], 42, N_HIDDEN, 2)
-    return _quiet(ft.Learner(loaders, model, ft.CrossEntropyLossFlat(), cbs=ft.ModelResetter()), 1e-2, wd=1e-5)
+    return _quiet(
+        ft.Learner(loaders, model, ft.CrossEntropyLossFlat(), cbs=ft.ModelResetter()), 1e-2, wd=1e-5
+    )
 
 
 def _find_fastai() -> None:
@@ -266,7 +299,11 @@ def _course(learn: Learner, lr: float, wds: float | None = None) -> Epoch:
 
 
 TASKS: dict[str, Task] = {
-    "cifar10": Task("cifar10", {"course_utils": course_cifar10, "fastai": fastai_cifar10}, {"cpu": 1.3, "cuda": 3.0}),
+    "cifar10": Task(
+        "cifar10",
+        {"course_utils": course_cifar10, "fastai": fastai_cifar10},
+        {"cpu": 1.3, "cuda": 3.0},
+    ),
     "rossmann": Task(
         None,
         {
@@ -285,9 +322,15 @@ TASKS: dict[str, Task] = {
         },
         {"cpu": 7.0, "cuda": 5.0},
     ),
-    "awd-lstm": Task(None, {"course_utils": course_awd_lstm, "fastai": fastai_awd_lstm}, {"cpu": 1.0, "cuda": 1.2}),
+    "awd-lstm": Task(
+        None,
+        {"course_utils": course_awd_lstm, "fastai": fastai_awd_lstm},
+        {"cpu": 1.0, "cuda": 1.2},
+    ),
     "stateful-lstm": Task(
-        None, {"course_utils": course_stateful_lstm, "fastai": fastai_stateful_lstm}, {"cpu": 1.3, "cuda": 1.2}
+        None,
+        {"course_utils": course_stateful_lstm, "fastai": fastai_stateful_lstm},
+        {"cpu": 1.3, "cuda": 1.2},
     ),
 }
 
@@ -315,7 +358,10 @@ def _medians(rounds: Sequence[Sequence[float]]) -> dict[str, float]:
 
 def report(task: str, rows: dict[str, Any]) -> str:
     """A line for each contender, the ratios, the target."""
-    lines = [f"{name}: first epoch {row['first']:.2f} s, later {row['later']:.2f} s" for name, row in rows.items()]
+    lines = [
+        f"{name}: first epoch {row['first']:.2f} s, later {row['later']:.2f} s"
+        for name, row in rows.items()
+    ]
     ratios = [f"{e} {rows['fastai'][e] / rows['course_utils'][e]:.2f}x" for e in ("first", "later")]
     target = f"{' '.join(ratios)} as fast as fastai; target {TASKS[task].target[DEVICE.type]}x"
     return "\n".join([f"{task}, {DEVICE.type}", *lines, target])
@@ -323,7 +369,9 @@ def report(task: str, rows: dict[str, Any]) -> str:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Measure, write results/bench-TASK.DEVICE.json, print; the exit code."""
-    p = argparse.ArgumentParser("python -m tools.bench_epochs", description="Compare the speed of an epoch.")
+    p = argparse.ArgumentParser(
+        "python -m tools.bench_epochs", description="Compare the speed of an epoch."
+    )
     p.add_argument("--size", choices=["sample", "full"], default="sample")
     p.add_argument("--rounds", type=int, default=3, help="rounds, the contenders in turn (3)")
     p.add_argument("--only", nargs="+", choices=TASKS, default=list(TASKS), metavar="TASK")
@@ -338,7 +386,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         rows = compare(name, path, args.rounds)
         record = {"size": args.size, "data": path and fingerprint(path), "epoch": rows}
         with atomic(args.out / f"bench-{name}.{DEVICE.type}.json") as part:
-            part.write_text(json.dumps(found | record | {"target": task.target[DEVICE.type]}, indent=1) + "\n", "utf-8")
+            part.write_text(
+                json.dumps(found | record | {"target": task.target[DEVICE.type]}, indent=1) + "\n",
+                "utf-8",
+            )
         print(report(name, rows))
     return 0
 

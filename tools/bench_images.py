@@ -66,8 +66,12 @@ Files = Sequence[Path]
 def draw_picture(rng: np.random.Generator) -> Image.Image:
     """Soft colours, edges, sensor noise: 2.1 bits a pixel as JPEG, as photos of Dogs vs. Cats; shortest side 256."""
     size = (256, int(rng.integers(256, 385)))[:: rng.choice([-1, 1])]
-    soft = Image.fromarray(rng.integers(0, 256, (6, 6, 3), dtype=np.uint8)).resize(size, Image.BICUBIC)
-    blocks = Image.fromarray(rng.integers(0, 256, (9, 9, 3), dtype=np.uint8)).resize(size, Image.NEAREST)
+    soft = Image.fromarray(rng.integers(0, 256, (6, 6, 3), dtype=np.uint8)).resize(
+        size, Image.BICUBIC
+    )
+    blocks = Image.fromarray(rng.integers(0, 256, (9, 9, 3), dtype=np.uint8)).resize(
+        size, Image.NEAREST
+    )
     pixels = np.asarray(Image.blend(soft, blocks, 0.3), np.float32)
     noisy = pixels + rng.normal(0, 5, pixels.shape[:2]).astype(np.float32)[..., None]
     return Image.fromarray(noisy.clip(0, 255).astype(np.uint8))
@@ -103,7 +107,9 @@ def fastai_loader(files: Files, bs: int) -> Iterable:
     warnings.simplefilter("ignore")
     from fastai.vision import all as fv
 
-    augment = fv.aug_transforms(size=SZ, max_rotate=10, max_zoom=MAX_ZOOM, max_lighting=0.1, max_warp=0)
+    augment = fv.aug_transforms(
+        size=SZ, max_rotate=10, max_zoom=MAX_ZOOM, max_lighting=0.1, max_warp=0
+    )
     block = fv.DataBlock(
         (fv.ImageBlock, fv.CategoryBlock),
         get_y=fv.parent_label,
@@ -292,7 +298,9 @@ def add_ratios(loaders: dict[str, dict[str, Any]]) -> None:
     """Give each contender {"ratio": {"first", "later"}} to fastai, where fastai ran."""
     if peer := loaders.get("fastai"):
         for row in loaders.values():
-            row["ratio"] = {epoch: round(row[epoch] / peer[epoch], 2) for epoch in ("first", "later")}
+            row["ratio"] = {
+                epoch: round(row[epoch] / peer[epoch], 2) for epoch in ("first", "later")
+            }
 
 
 def compare_fit(count: int, bs: int, repeats: int) -> dict[str, Any]:
@@ -328,7 +336,11 @@ def report(record: dict[str, Any]) -> str:
 
 def _warning(loaders: dict[str, dict[str, Any]]) -> str:
     busy = max(percent for row in loaders.values() for percent in row["busy_percent"])
-    return f"\nother processes kept {busy:.0f} % of the machine busy: run it again" if busy > 10 else ""
+    return (
+        f"\nother processes kept {busy:.0f} % of the machine busy: run it again"
+        if busy > 10
+        else ""
+    )
 
 
 def _row(row: dict[str, Any]) -> dict[str, float]:
@@ -339,18 +351,27 @@ def _row(row: dict[str, Any]) -> dict[str, float]:
 def parser() -> argparse.ArgumentParser:
     """The options of `python -m tools.bench_images`."""
     p = argparse.ArgumentParser("python -m tools.bench_images", description="Compare the speed.")
-    p.add_argument("--path", type=Path, metavar="DIR", help="photos, one folder a class (else: drawn)")
+    p.add_argument(
+        "--path", type=Path, metavar="DIR", help="photos, one folder a class (else: drawn)"
+    )
     p.add_argument("--count", type=int, default=512, help="pictures an epoch (512)")
     p.add_argument("--bs", type=int, default=64, help="pictures a batch (64)")
     p.add_argument("--rounds", type=int, default=3, help="rounds, the contenders in turn (3)")
-    p.add_argument("--only", nargs="+", choices=CONTENDERS, default=list(CONTENDERS), metavar="NAME")
-    p.add_argument("--out", type=Path, default=ROOT / "results" / "bench-images.json", metavar="FILE")
+    p.add_argument(
+        "--only", nargs="+", choices=CONTENDERS, default=list(CONTENDERS), metavar="NAME"
+    )
+    p.add_argument(
+        "--out", type=Path, default=ROOT / "results" / "bench-images.json", metavar="FILE"
+    )
     return p
 
 
 def measure(args: argparse.Namespace, folder: Path) -> dict[str, Any]:
     """The whole record: settings, loaders, fit, provenance."""
-    files, found = find_pictures(folder, args.count), provenance()  # first: it says when this started
+    files, found = (
+        find_pictures(folder, args.count),
+        provenance(),
+    )  # first: it says when this started
     loaders = compare_loaders(args.only, files, args.bs, args.rounds)
     add_ratios(loaders)
     fit = compare_fit(4 * args.count, args.bs, 5 * args.rounds)

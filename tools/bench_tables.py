@@ -46,8 +46,15 @@ def prepare(size: str) -> tuple[dict[str, Any], dict[str, float]]:
         for cell in cells:
             exec(cell, names)
         names["get_data_for"](names["splits"]["window 2014"])
-    seconds, peak = time.perf_counter() - start, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
-    return names, {"rows": len(names["table"]), "seconds": round(seconds, 1), "memory_gb": round(peak, 2)}
+    seconds, peak = (
+        time.perf_counter() - start,
+        resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20,
+    )
+    return names, {
+        "rows": len(names["table"]),
+        "seconds": round(seconds, 1),
+        "memory_gb": round(peak, 2),
+    }
 
 
 def elapsed(names: dict[str, Any]) -> dict[str, float]:
@@ -59,7 +66,9 @@ def elapsed(names: dict[str, Any]) -> dict[str, float]:
         start = time.perf_counter()
         get_elapsed(days, field, "Days")
         between = time.perf_counter()
-        by_loop = [n for _, shop in days.groupby("Store") for n in names["elapsed_loop"](shop, field)]
+        by_loop = [
+            n for _, shop in days.groupby("Store") for n in names["elapsed_loop"](shop, field)
+        ]
         whole, loop = whole + between - start, loop + time.perf_counter() - between
         if not np.array_equal(days.pop(f"Days{field}"), by_loop, equal_nan=True):
             raise ValueError(f"get_elapsed and the loop disagree about {field}")
@@ -86,7 +95,9 @@ def report(record: dict[str, Any]) -> str:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Measure, write results/bench-tables.json, print; the exit code."""
-    p = argparse.ArgumentParser("python -m tools.bench_tables", description="Time the tables of lesson 3.")
+    p = argparse.ArgumentParser(
+        "python -m tools.bench_tables", description="Time the tables of lesson 3."
+    )
     p.add_argument("--size", choices=["sample", "full"], default="sample")
     p.add_argument("--out", type=Path, default=ROOT / "results", metavar="DIR")
     args = p.parse_args(argv)

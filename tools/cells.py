@@ -22,7 +22,11 @@ def definitions(notebook: Path) -> list[ast.stmt]:
 def _is_method(s: ast.stmt) -> bool:
     """Whether it is an assignment such as `BnLayer.batch_statistics = batch_statistics`."""
     target = s.targets[0] if isinstance(s, ast.Assign) else None
-    return isinstance(target, ast.Attribute) and isinstance(target.value, ast.Name) and target.value.id[0].isupper()
+    return (
+        isinstance(target, ast.Attribute)
+        and isinstance(target.value, ast.Name)
+        and target.value.id[0].isupper()
+    )
 
 
 def execute(statements: Sequence[ast.stmt]) -> ModuleType:

@@ -132,7 +132,18 @@ def make() -> Check:
     return Check(shutil.which("make") is not None, "make", mend)
 
 
-CHECKS = [python, make, disk, packages, memory, device, course_utils, data_packages, samples, kernel]
+CHECKS = [
+    python,
+    make,
+    disk,
+    packages,
+    memory,
+    device,
+    course_utils,
+    data_packages,
+    samples,
+    kernel,
+]
 
 
 def _report(checks: Iterable[Callable[[], Check]]) -> list[Check]:

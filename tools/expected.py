@@ -41,7 +41,9 @@ def reaches(stage: Stage, size: str, value: float) -> bool:
     return value >= bound if stage["better"] == "higher" else value <= bound
 
 
-def problems(recorded: dict[str, float], stages: dict[str, Stage], original: dict[str, Any], size: str) -> list[str]:
+def problems(
+    recorded: dict[str, float], stages: dict[str, Stage], original: dict[str, Any], size: str
+) -> list[str]:
     """One line for each stage that is missing from `recorded` or worse than its limit.
 
     `stages` and `original` are a lesson's tables in tests/expected.toml and nbs/original.toml. A stage with

@@ -72,7 +72,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 1
     problems = [text for text in sweep.sweep_as_told(args, args.lessons, OUT).values() if text]
     if not problems:
-        problems = [line for name in args.lessons for line in _update(name, stages[name], args.seeds)]
+        problems = [
+            line for name in args.lessons for line in _update(name, stages[name], args.seeds)
+        ]
     for text in problems:
         print(f"floors: {text}", file=sys.stderr)
     return int(bool(problems))
@@ -97,7 +99,9 @@ def _update(lesson: str, stages: dict[str, expected.Stage], seeds: Sequence[int]
             refused.append(f"{lesson}, {name}: {e}")
         else:
             text = rewrite(text, lesson, name, numbers)
-            print(f"{lesson}, {name}: mean {numbers['mean']}, sd {numbers['sd']}, floor {numbers['floor']}")
+            print(
+                f"{lesson}, {name}: mean {numbers['mean']}, sd {numbers['sd']}, floor {numbers['floor']}"
+            )
     expected.EXPECTED.write_text(text, "utf-8")
     return refused
 

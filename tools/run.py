@@ -84,7 +84,10 @@ class Outcome:
 
 def find(folder: Path, solutions: bool = False) -> dict[str, Path]:
     """Notebooks by name ("lesson1-dogscats", "2017/statefarm"), sorted."""
-    patterns = ["*.ipynb", "2017/*.ipynb"] + ["solutions/*.ipynb", "solutions/2017/*.ipynb"] * solutions
+    patterns = ["*.ipynb", "2017/*.ipynb"] + [
+        "solutions/*.ipynb",
+        "solutions/2017/*.ipynb",
+    ] * solutions
     paths = [path for pattern in patterns for path in sorted(folder.glob(pattern))]
     return {path.relative_to(folder).with_suffix("").as_posix(): path.resolve() for path in paths}
 
@@ -124,14 +127,18 @@ def execute(task: Task) -> Outcome:
     except Exception as e:  # a dead kernel, a cell over its time, a notebook that is no JSON
         error = "\n".join([_last_cell(task), "-" * 80, *traceback.format_exception_only(e)])
     seconds = time.perf_counter() - start
-    return Outcome(task.name, seconds, _children_memory_gb(), error, recorded(task.out, task.name, task.size))
+    return Outcome(
+        task.name, seconds, _children_memory_gb(), error, recorded(task.out, task.name, task.size)
+    )
 
 
 class SavedOnce(NBClientEngine):
     """Papermill's engine, which would save the whole notebook twice at every cell, text as well; here at the end."""
 
     @classmethod
-    def execute_managed_notebook(cls, nb_man: NotebookExecutionManager, *args: Any, **kwargs: Any) -> None:
+    def execute_managed_notebook(
+        cls, nb_man: NotebookExecutionManager, *args: Any, **kwargs: Any
+    ) -> None:
         """Execute the cells. The engine saves once more after this, whatever happened."""
         nb_man.save = lambda: None
         try:
@@ -232,7 +239,11 @@ def alone(folder: Path) -> Iterator[None]:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            print(f"run: another run writes to {folder}; waiting for its end", file=sys.stderr, flush=True)
+            print(
+                f"run: another run writes to {folder}; waiting for its end",
+                file=sys.stderr,
+                flush=True,
+            )
             fcntl.flock(file, fcntl.LOCK_EX)
         for stale in [*folder.rglob(".*.ipynb"), *folder.rglob(".*.part")]:
             stale.unlink()
@@ -264,7 +275,9 @@ def _announce(outcome: Outcome, quiet: bool) -> None:
         print(f"{outcome.name}: {end} after {outcome.seconds:.0f} s", flush=True)
 
 
-def verdict(outcome: Outcome, size: str, bounds: dict[str, Any], originals: dict[str, Any]) -> list[str]:
+def verdict(
+    outcome: Outcome, size: str, bounds: dict[str, Any], originals: dict[str, Any]
+) -> list[str]:
     """What is wrong with an outcome, one line each; nothing if it is fine.
 
     `bounds` and `originals` are all of tests/expected.toml and of nbs/original.toml.
@@ -287,7 +300,9 @@ def _over_limits(outcome: Outcome, size: str, lesson: dict[str, Any], jobs: int)
     return ["slow"] * slow + ["large"] * large
 
 
-def _row(outcome: Outcome, size: str, bounds: dict[str, Any], originals: dict[str, Any], jobs: int) -> dict:
+def _row(
+    outcome: Outcome, size: str, bounds: dict[str, Any], originals: dict[str, Any], jobs: int
+) -> dict:
     """A row of the table that `main` prints."""
     lesson = bounds.get(outcome.name, {})
     key = lesson.get("key")
@@ -300,7 +315,9 @@ def _row(outcome: Outcome, size: str, bounds: dict[str, Any], originals: dict[st
         "key result": f"{key} {value:.5g}" if value is not None else "-",
         "floor": f"{expected.limit(lesson['stages'][key], size):.5g}" if key else "-",
         "video": originals.get(outcome.name, {}).get(key, {}).get("video", "-"),
-        "status": ", ".join(["FAILED" if failed else "ok", *_over_limits(outcome, size, lesson, jobs)]),
+        "status": ", ".join(
+            ["FAILED" if failed else "ok", *_over_limits(outcome, size, lesson, jobs)]
+        ),
     }
 
 
@@ -365,9 +382,13 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--size", choices=sorted(CELL_TIMEOUT), default="sample", help="which data")
     p.add_argument("--seed", type=int, help="default: the one in each notebook")
     p.add_argument("--jobs", type=_positive, help="notebooks at a time (two, if there are cores)")
-    p.add_argument("--threads", type=_positive, help="of each notebook (the cores, shared among the jobs)")
+    p.add_argument(
+        "--threads", type=_positive, help="of each notebook (the cores, shared among the jobs)"
+    )
     p.add_argument("--out", type=Path, default=OUT, metavar="DIR", help="default: .runs/latest")
-    p.add_argument(*("-p", "--parameter"), nargs=2, action="append", default=[], metavar=("KEY", "VALUE"))
+    p.add_argument(
+        *("-p", "--parameter"), nargs=2, action="append", default=[], metavar=("KEY", "VALUE")
+    )
     p.add_argument("--solutions", action="store_true", help="the solutions of exercises as well")
     p.add_argument("--notebooks", type=Path, default=NOTEBOOKS, metavar="DIR", help="default: nbs")
     p.add_argument("--expected", type=Path, default=expected.EXPECTED, metavar="FILE")

@@ -73,7 +73,8 @@ def _contents(names: list[str]) -> str:
     lists = {title: [f"nbs/{name}" for name in pages] for title, pages in parts.items()}
     lists["About"] = [name.removesuffix(".md") for name in PAGES]
     trees = [
-        f"```{{toctree}}\n:caption: {title}\n:hidden:\n\n" + "\n".join(p) + "\n```\n" for title, p in lists.items()
+        f"```{{toctree}}\n:caption: {title}\n:hidden:\n\n" + "\n".join(p) + "\n```\n"
+        for title, p in lists.items()
     ]
     return "\n".join(trees)
 
@@ -84,7 +85,16 @@ def build(out: Path = OUT) -> Path:
     shutil.rmtree(out, ignore_errors=True)
     copy(source)
     with docutils_namespace():  # so that a second one can be built in the same process
-        app = Sphinx(source, None, html, out / "doctrees", "html", SETTINGS, status=None, exception_on_warning=True)
+        app = Sphinx(
+            source,
+            None,
+            html,
+            out / "doctrees",
+            "html",
+            SETTINGS,
+            status=None,
+            exception_on_warning=True,
+        )
         app.build()
     return html
 

@@ -56,8 +56,11 @@ SPEED = """\
 the plain loop over the same batches, for pictures torchvision's own loading."""
 COLUMNS = "Rates and seconds are those of a later epoch; a ratio says how many times as fast as fastai this course is."
 REASONS = {
-    ("an epoch of Resnet2", "cuda", "first"): "It decodes 30,000 files on the host, once; the later ones find them in "
-    "the GPU's memory."
+    (
+        "an epoch of Resnet2",
+        "cuda",
+        "first",
+    ): "It decodes 30,000 files on the host, once; the later ones find them in the GPU's memory."
 }
 """Why a ratio is below its goal, where that is known: by name, kind of device, and epoch."""
 
@@ -82,7 +85,9 @@ def lessons() -> list[str]:
 def runs_of(lesson: str) -> dict[str, dict[str, Any]]:
     """The recorded runs of a lesson by title."""
     files = {title: ROOT / "results" / f"{lesson}.{run}.json" for run, title in RUNS.items()}
-    return {title: json.loads(file.read_text("utf-8")) for title, file in files.items() if file.exists()}
+    return {
+        title: json.loads(file.read_text("utf-8")) for title, file in files.items() if file.exists()
+    }
 
 
 def lesson_table(lesson: str) -> str:
@@ -92,7 +97,13 @@ def lesson_table(lesson: str) -> str:
     columns += map(_values, runs.values())
     names = dict.fromkeys(name for column in columns[::-1] for name in column)
     rows = [[name, *_numbers([column.get(name) for column in columns])] for name in names]
-    facts = {"seconds": _seconds, "peak memory, GB": _memory, "device": _device, "torch": _torch, "commit": _commit}
+    facts = {
+        "seconds": _seconds,
+        "peak memory, GB": _memory,
+        "device": _device,
+        "torch": _torch,
+        "commit": _commit,
+    }
     rows += [[f"*{name}*", "", *map(fact, runs.values())] for name, fact in facts.items()]
     return _markdown([lesson, "original", *runs], rows)
 
@@ -103,24 +114,33 @@ def summary() -> str:
     for lesson in lessons():
         key, runs = EXPECTED[lesson]["key"], runs_of(lesson)
         video = ORIGINAL[lesson].get(key, {}).get("video")
-        values = [_values(runs[title]).get(key) if title in runs else None for title in RUNS.values()]
+        values = [
+            _values(runs[title]).get(key) if title in runs else None for title in RUNS.values()
+        ]
         rows.append([lesson, key, *_numbers([video, *values]), _seconds(runs["sample, CPU"])])
     return _markdown(["lesson", "stage", "original", *RUNS.values(), "seconds, sample"], rows)
 
 
 def comparisons() -> list[Comparison]:
     """Every comparison with fastai that is recorded: of loading pictures, then of training."""
-    files = {model: sorted((ROOT / "results").glob(f"bench-{task}.*.json")) for task, model in MODELS.items()}
+    files = {
+        model: sorted((ROOT / "results").glob(f"bench-{task}.*.json"))
+        for task, model in MODELS.items()
+    }
     return [_pictures(), *(_epoch(model, file) for model, found in files.items() for file in found)]
 
 
 def _pictures() -> Comparison:
     bench = json.loads((ROOT / "results" / "bench-images.json").read_text("utf-8"))
-    ours, peer, bare = (bench["loaders"][name] for name in ("course_utils", "fastai", "torchvision"))
+    ours, peer, bare = (
+        bench["loaders"][name] for name in ("course_utils", "fastai", "torchvision")
+    )
     rates = [f"{_number(row['later'], digits=3)} a second" for row in (ours, bare, peer)]
     ratios = {epoch: ours[epoch] / peer[epoch] for epoch in ("first", "later")}
     goals = {epoch: bench["targets"][epoch] for epoch in ratios}
-    return Comparison("pictures, decoded and augmented", bench["device"]["type"], _on(bench), rates, ratios, goals)
+    return Comparison(
+        "pictures, decoded and augmented", bench["device"]["type"], _on(bench), rates, ratios, goals
+    )
 
 
 def _epoch(model: str, file: Path) -> Comparison:
@@ -129,13 +149,26 @@ def _epoch(model: str, file: Path) -> Comparison:
     times = [f"{_number(row['later'], digits=3)} s" if row else "" for row in (ours, bare, peer)]
     ratios = {epoch: peer[epoch] / ours[epoch] for epoch in ("first", "later")}
     goals = {"later": bench["target"]}
-    return Comparison(f"an epoch of {model}", bench["device"]["type"], _on(bench), times, ratios, goals)
+    return Comparison(
+        f"an epoch of {model}", bench["device"]["type"], _on(bench), times, ratios, goals
+    )
 
 
 def speed_table(rows: Sequence[Comparison]) -> str:
     """Times of a later epoch, ratios of the first and of a later one, and their goals, as Markdown."""
-    head = ["", "on", "this course", "bare PyTorch", "fastai 2.8", "ratio, first epoch", "ratio, later epochs", "goal"]
-    return _markdown(head, [[row.name, row.on, *row.times, *_ratios(row), _goals(row)] for row in rows])
+    head = [
+        "",
+        "on",
+        "this course",
+        "bare PyTorch",
+        "fastai 2.8",
+        "ratio, first epoch",
+        "ratio, later epochs",
+        "goal",
+    ]
+    return _markdown(
+        head, [[row.name, row.on, *row.times, *_ratios(row), _goals(row)] for row in rows]
+    )
 
 
 def _ratios(row: Comparison) -> list[str]:
@@ -148,12 +181,20 @@ def _goals(row: Comparison) -> str:
 
 def shortfalls(rows: Sequence[Comparison]) -> str:
     """The ratios below their goal, then the first epochs below the goal of the later ones, as Markdown."""
-    short = [(row, epoch) for row in rows for epoch, ratio in row.ratios.items() if ratio < _goal(row, epoch)]
+    short = [
+        (row, epoch)
+        for row in rows
+        for epoch, ratio in row.ratios.items()
+        if ratio < _goal(row, epoch)
+    ]
     missed = [_shortfall(row, epoch) for row, epoch in short if epoch in row.goals]
     others = [_shortfall(row, epoch) for row, epoch in short if epoch not in row.goals]
     parts = ["Goals that are missed:", "\n".join(missed)] if missed else ["No goal is missed."]
     if others:
-        parts += ["First epochs without a goal of their own, below that of the later ones:", "\n".join(others)]
+        parts += [
+            "First epochs without a goal of their own, below that of the later ones:",
+            "\n".join(others),
+        ]
     return "\n\n".join(parts)
 
 
@@ -244,7 +285,10 @@ def page() -> str:
     """results/README.md: every stage of every lesson, then speed."""
     sections = [f"## {lesson}\n\n{lesson_table(lesson)}" for lesson in lessons()]
     rows = comparisons()
-    return "\n\n".join([INTRODUCTION, *sections, "## Speed", SPEED, *_speed(rows), shortfalls(rows)]) + "\n"
+    return (
+        "\n\n".join([INTRODUCTION, *sections, "## Speed", SPEED, *_speed(rows), shortfalls(rows)])
+        + "\n"
+    )
 
 
 def _speed(rows: Sequence[Comparison]) -> list[str]:
@@ -257,7 +301,10 @@ def updated(readme: str) -> str:
     for name, table in tables.items():
         start, end = f"<!-- {name}: made by `make results` -->", f"<!-- end of {name} -->"
         readme = re.sub(
-            f"{start}.*?{end}", lambda _, t=table, s=start, e=end: f"{s}\n{t}\n{e}", readme, flags=re.DOTALL
+            f"{start}.*?{end}",
+            lambda _, t=table, s=start, e=end: f"{s}\n{t}\n{e}",
+            readme,
+            flags=re.DOTALL,
         )
     return readme
 

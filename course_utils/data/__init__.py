@@ -24,6 +24,12 @@ def get_data(name: str, size: str = "sample") -> Path:
 
 def fingerprint(root: Path) -> str:
     """16 hex digits of the sorted names and sizes of the files in `root`, but hidden ones and `models` and `tmp`."""
-    files = {p.relative_to(root).as_posix(): p.stat().st_size for p in Path(root).rglob("*") if p.is_file()}
-    lines = [f"{p}\t{files[p]}\n" for p in sorted(files) if not re.match(r"(models|tmp)/|(.*/)?\.", p)]
+    files = {
+        p.relative_to(root).as_posix(): p.stat().st_size
+        for p in Path(root).rglob("*")
+        if p.is_file()
+    }
+    lines = [
+        f"{p}\t{files[p]}\n" for p in sorted(files) if not re.match(r"(models|tmp)/|(.*/)?\.", p)
+    ]
     return hashlib.sha256("".join(lines).encode()).hexdigest()[:16]

@@ -37,15 +37,21 @@ def full(entry: registry.Dataset) -> Path:
     for folder in [*(folder / entry.name for folder in own), made]:
         if folder.is_dir():
             return _checked(folder, entry, f"{folder}; mend or remove that folder")
-    tried = [f"COURSE_DATA={folder}: no folder {entry.name}" for folder in own] or ["COURSE_DATA: not set"]
+    tried = [f"COURSE_DATA={folder}: no folder {entry.name}" for folder in own] or [
+        "COURSE_DATA: not set"
+    ]
     archives = files.ROOT / "data" / "archives"
-    local = [folder / file for folder in [*given("COURSE_MIRROR"), archives] for file in entry.archives]
+    local = [
+        folder / file for folder in [*given("COURSE_MIRROR"), archives] for file in entry.archives
+    ]
     for source in [*local, *entry.urls]:
         try:
             return _install(_archive(source, entry, archives), made, entry)
         except _DiskFull:
             raise
-        except Exception as error:  # networks and archives fail in many ways; the next source may do
+        except (
+            Exception
+        ) as error:  # networks and archives fail in many ways; the next source may do
             tried.append(f"{source}: {error}")
     by_hand = f"By hand: put {' or '.join(entry.archives)} into {archives}, or make the folder {made} with "
     by_hand += f"{', '.join(entry.layout)}. {entry.by_hand}".rstrip()
@@ -60,7 +66,9 @@ def _archive(source: Path | str, entry: registry.Dataset, archives: Path) -> Pat
         raise registry.DataError("no such file")
     expected, sums = entry.sha256.get(path.name), path.with_name("SHA256SUMS")
     if sums.is_file():
-        line = re.search(rf"^(\w{{64}}) [ *]{re.escape(path.name)}$", sums.read_text("utf-8"), re.MULTILINE)
+        line = re.search(
+            rf"^(\w{{64}}) [ *]{re.escape(path.name)}$", sums.read_text("utf-8"), re.MULTILINE
+        )
         expected = line[1] if line else f"(none in {sums})"
     with file.open("rb") as opened:
         found = hashlib.file_digest(opened, "sha256").hexdigest()
@@ -74,7 +82,9 @@ def _archive(source: Path | str, entry: registry.Dataset, archives: Path) -> Pat
 def _download(url: str, path: Path) -> Path:
     """Fetch `path` as a .part, or its rest if an earlier call broke (pooch, the usual choice, cannot resume)."""
     part, tag = path.with_name(f"{path.name}.part"), path.with_name(f"{path.name}.tag")
-    known = tag.read_text("utf-8") if tag.exists() and part.exists() else ""  # version that `part` is a piece of
+    known = (
+        tag.read_text("utf-8") if tag.exists() and part.exists() else ""
+    )  # version that `part` is a piece of
     had = part.stat().st_size if known else 0
     ask = {"Range": f"bytes={had}-", "If-Range": known} if had else {}
     ask["Accept-Encoding"] = "identity"  # else some servers have the archive decoded on the way
@@ -100,7 +110,9 @@ def _install(archive: Path, folder: Path, entry: registry.Dataset) -> Path:
         _unpack(archive, work)
         tops = [p for p in sorted(work.iterdir()) if not p.name.startswith((".", "__MACOSX"))]
         top = tops[0] if len(tops) == 1 and tops[0].is_dir() else work
-        publish(_checked(top, entry, f"{archive.name}; the archive is not the one expected"), folder)
+        publish(
+            _checked(top, entry, f"{archive.name}; the archive is not the one expected"), folder
+        )
     return folder
 
 
@@ -115,7 +127,9 @@ def _unpack(archive: Path, target: Path) -> None:
         if archive.suffix == ".txt":
             shutil.copy(archive, target)
         else:
-            shutil.unpack_archive(archive, target, filter=None if archive.suffix == ".zip" else "data")
+            shutil.unpack_archive(
+                archive, target, filter=None if archive.suffix == ".zip" else "data"
+            )
 
 
 def _members(archive: Path) -> list[tuple[str, int, bool]]:
@@ -126,7 +140,10 @@ def _members(archive: Path) -> list[tuple[str, int, bool]]:
         with tarfile.open(archive) as opened:
             return [(m.name, m.size, m.isreg() or m.isdir()) for m in opened]
     with zipfile.ZipFile(archive) as opened:
-        return [(m.filename, m.file_size, stat.S_IFMT(m.external_attr >> 16) in PLAIN) for m in opened.infolist()]
+        return [
+            (m.filename, m.file_size, stat.S_IFMT(m.external_attr >> 16) in PLAIN)
+            for m in opened.infolist()
+        ]
 
 
 @contextmanager

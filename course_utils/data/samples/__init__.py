@@ -17,7 +17,17 @@ from course_utils.data.fetch import publish, workspace
 
 __all__ = ["BUILDERS", "member", "sample"]
 
-NAMESAKES = ["cifar10", "dogscats", "fish", "imdb", "mnist", "nietzsche", "planet", "rossmann", "statefarm"]
+NAMESAKES = [
+    "cifar10",
+    "dogscats",
+    "fish",
+    "imdb",
+    "mnist",
+    "nietzsche",
+    "planet",
+    "rossmann",
+    "statefarm",
+]
 BUILDERS: dict[str, str] = {name: f"{__name__}.{name}" for name in NAMESAKES}
 BUILDERS |= {"efficientnet-lite0": f"{__name__}.lite0", "ml-latest-small": f"{__name__}.movielens"}
 """Name -> module of its builder, imported when the sample is first built."""
@@ -60,6 +70,8 @@ def member(file: str, name: str) -> io.BytesIO:
     if not path.is_file():
         raise registry.DataError(f"{file} is not in {path.parent}; run `make setup`")
     if hashlib.sha256(path.read_bytes()).hexdigest() not in pins.read_text("utf-8"):
-        raise registry.DataError(f"{path}: not the package expected; delete it and run `make setup`")
+        raise registry.DataError(
+            f"{path}: not the package expected; delete it and run `make setup`"
+        )
     with zipfile.ZipFile(path) as archive:
         return io.BytesIO(archive.read(name))

@@ -15,7 +15,11 @@ __all__ = ["COUNTS", "VERSION", "build", "coloured", "digits"]
 
 VERSION: int = 1
 COUNTS = {"train": 270, "test": 60}  # pictures of each digit
-GROUND, INK, NOISE = (0, 0.5), (0.5, 1), 0.12  # ranges of the colours, in 0..1; noise of each pixel and channel
+GROUND, INK, NOISE = (
+    (0, 0.5),
+    (0.5, 1),
+    0.12,
+)  # ranges of the colours, in 0..1; noise of each pixel and channel
 CONTRAST = 0.2  # how much brighter the ink is at least, in the mean
 
 Rng = np.random.Generator
@@ -33,11 +37,15 @@ def texture(rng: Rng, colours: tuple[float, float]) -> np.ndarray:
     colour = rng.uniform(*colours, 3)
     other = (colour + rng.normal(0, 0.15, 3)).clip(0, 1)
     if rng.random() < 0.5:
-        share = np.asarray(Image.fromarray(rng.random((6, 6), np.float32)).resize((32, 32))).clip(0, 1)
+        share = np.asarray(Image.fromarray(rng.random((6, 6), np.float32)).resize((32, 32))).clip(
+            0, 1
+        )
     else:
         angle, waves = rng.random() * np.pi, rng.uniform(1.5, 5)
         y, x = np.mgrid[:32, :32] / 32
-        share = 0.5 + 0.5 * np.sin(2 * np.pi * (waves * (x * np.cos(angle) + y * np.sin(angle)) + rng.random()))
+        share = 0.5 + 0.5 * np.sin(
+            2 * np.pi * (waves * (x * np.cos(angle) + y * np.sin(angle)) + rng.random())
+        )
     return colour + share[..., None] * (other - colour)
 
 
@@ -58,7 +66,9 @@ def build(target: Path) -> None:
     images, labels = digits()
     for d in range(10):
         rows = rng.permutation(np.flatnonzero(labels == d))
-        for split, part in zip(COUNTS, np.split(rows, np.cumsum([*COUNTS.values()]))[:-1], strict=True):
+        for split, part in zip(
+            COUNTS, np.split(rows, np.cumsum([*COUNTS.values()]))[:-1], strict=True
+        ):
             (folder := target / split / str(d)).mkdir(parents=True)
             for i, row in enumerate(part):
                 Image.fromarray(coloured(images[row], rng)).save(folder / f"{i:03}.png")

@@ -5,7 +5,19 @@ from itertools import pairwise
 import numpy as np
 from PIL import Image, ImageFilter
 
-__all__ = ["Field", "Limb", "Rng", "Size", "chain", "halve", "moved", "noise", "palette", "photo", "render"]
+__all__ = [
+    "Field",
+    "Limb",
+    "Rng",
+    "Size",
+    "chain",
+    "halve",
+    "moved",
+    "noise",
+    "palette",
+    "photo",
+    "render",
+]
 __all__ += ["rotation", "scenery", "soft"]
 
 Rng = np.random.Generator
@@ -40,14 +52,18 @@ def render(limbs: list[Limb], rough: Field, light: Field) -> tuple[Field, Field,
     """At each pixel the depth of what is nearest (-inf: nothing), its light (-1 to 1), its paint."""
     depth, shade, paints = np.full_like(rough, -np.inf), 0 * rough, np.zeros(rough.shape, np.uint8)
     light_x, light_y, light_z = np.float32(light)
-    cones = [(p, np.float32(ends)) for p, b in limbs for ends in (*pairwise(b), *zip(b, b, strict=True))]
+    cones = [
+        (p, np.float32(ends)) for p, b in limbs for ends in (*pairwise(b), *zip(b, b, strict=True))
+    ]
     for paint, ends in cones:  # round two balls, or a single one
         (x0, y0, z0, r0), (dx, dy, dz, dr) = ends[0], ends[1] - ends[0]
         reach = 1.2 * ends[:, 3].max() + 1
         low, high = ends.min(0)[:2] - reach, ends.max(0)[:2] + reach
         (left, top), (right, bottom) = np.clip((low, high), 0, rough.shape[::-1]).astype(int)
         box = np.s_[top:bottom, left:right]
-        y, x = (np.float32(axis) - start for axis, start in zip(np.ogrid[box], (y0, x0), strict=True))
+        y, x = (
+            np.float32(axis) - start for axis, start in zip(np.ogrid[box], (y0, x0), strict=True)
+        )
         along = ((x * dx + y * dy) / (dx**2 + dy**2 + np.float32(1e-6))).clip(0, 1)
         radius = np.maximum(r0 + along * dr, 0.7) * rough[box]  # keeps thin hairs whole
         x, y = x - along * dx, y - along * dy
@@ -61,13 +77,19 @@ def render(limbs: list[Limb], rough: Field, light: Field) -> tuple[Field, Field,
 
 def halve(field: Field) -> Field:
     """Half as wide and half as high: what is rendered at twice the size gets smooth outlines."""
-    return (field[::2, ::2] + field[1::2, ::2] + field[::2, 1::2] + field[1::2, 1::2]) / np.float32(4)
+    return (field[::2, ::2] + field[1::2, ::2] + field[::2, 1::2] + field[1::2, 1::2]) / np.float32(
+        4
+    )
 
 
 def soft(field: Field, radius: float) -> Field:
     """The field blurred over about `radius` pixels."""
     size = field.shape[::-1]
-    return np.asarray(Image.fromarray(field).resize([max(2, round(n / max(radius, 1))) for n in size]).resize(size))
+    return np.asarray(
+        Image.fromarray(field)
+        .resize([max(2, round(n / max(radius, 1))) for n in size])
+        .resize(size)
+    )
 
 
 def noise(rng: Rng, size: Size, *cell: float) -> Field:
@@ -84,7 +106,9 @@ def scenery(rng: Rng, size: Size) -> Field:
     tiles = np.sin(x * rng.uniform(8, 40)) * np.sin(y * rng.uniform(1, 40)) > rng.uniform(-0.2, 2)
     scene = far + (near - far) * floor
     scene = scene + (other - scene) / 2 * tiles[..., None]
-    blotches = noise(rng, size, rng.uniform(0.1, 0.4) * min(size)) + noise(rng, size, *rng.uniform(2, 20, 2))
+    blotches = noise(rng, size, rng.uniform(0.1, 0.4) * min(size)) + noise(
+        rng, size, *rng.uniform(2, 20, 2)
+    )
     return scene * (1 + 0.08 * blotches[..., None])
 
 

@@ -36,7 +36,9 @@ def build(target: Path) -> None:
     test = (table["number"] % EVERY == 0) & (table["rating"] != 0)
     test[test] = ~_has_twin(table["text"], np.flatnonzero(test))
     name = table["number"].astype(str) + "_" + table["rating"].map("{:.2f}.txt".format)
-    table["file"] = np.where(test, "test/", "train/") + np.sign(table["rating"]).map(FOLDERS) + "/" + name
+    table["file"] = (
+        np.where(test, "test/", "train/") + np.sign(table["rating"]).map(FOLDERS) + "/" + name
+    )
     for file, text in zip(table["file"], table["text"], strict=True):
         (target / file).parent.mkdir(parents=True, exist_ok=True)
         (target / file).write_bytes(text.encode("utf-8"))
@@ -45,7 +47,9 @@ def build(target: Path) -> None:
 
 def _has_twin(texts: pd.Series, rows: np.ndarray) -> np.ndarray:
     """For each of `rows`, whether any other text is the same or nearly so."""
-    words = CountVectorizer(binary=True, token_pattern=r"\w+", dtype=np.float32).fit_transform(texts)
+    words = CountVectorizer(binary=True, token_pattern=r"\w+", dtype=np.float32).fit_transform(
+        texts
+    )
     size = np.asarray(words.sum(1)).ravel()
     both = (words[rows] @ words.T).toarray()
     return (both >= TWINS * (size[rows, None] + size - both)).sum(1) > 1  # one is the text itself

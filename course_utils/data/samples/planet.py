@@ -12,16 +12,25 @@ VERSION: int = 1
 SIDE = 128  # pixels; the real tiles have 256
 COUNTS = {"train": 900, "test": 40}
 FARMED, PRIMARY = 0.31, 0.97  # shares of the tiles that are not cloudy
-WEATHER = {"clear": (0.7, -0.3, 0.15, 0.06), "partly_cloudy": (0.18, -1, 0.25, 1.25)}  # share; white: from, to; clouds
+WEATHER = {
+    "clear": (0.7, -0.3, 0.15, 0.06),
+    "partly_cloudy": (0.18, -1, 0.25, 1.25),
+}  # share; white: from, to; clouds
 WEATHER |= {"haze": (0.067, 0.2, 0.55, 0.06), "cloudy": (0.053, 0.75, 1.05, 0.06)}
 Y, X = (np.mgrid[:SIDE, :SIDE] + 0.5) / SIDE
-Rng, Field = np.random.Generator, np.ndarray  # a field is float (SIDE, SIDE); a mask is one from 0 to 1
+Rng, Field = (
+    np.random.Generator,
+    np.ndarray,
+)  # a field is float (SIDE, SIDE); a mask is one from 0 to 1
 
 
 def noise(rng: Rng, *cells: int) -> Field:
     """A smooth random field around 0 with features of side 1 / cells, each half as strong as the one before."""
     grids = [Image.fromarray(rng.normal(0, 1, (n, n)).astype(np.float32)) for n in cells]
-    return sum(np.asarray(g.resize((SIDE, SIDE), Image.Resampling.BICUBIC)) / 2**i for i, g in enumerate(grids))
+    return sum(
+        np.asarray(g.resize((SIDE, SIDE), Image.Resampling.BICUBIC)) / 2**i
+        for i, g in enumerate(grids)
+    )
 
 
 def along(rng: Rng) -> tuple[Field, Field]:
@@ -41,14 +50,21 @@ def blob(rng: Rng, low: float, high: float, rough: float) -> Field:
 
 def band(rng: Rng, low: float, high: float, bend: float) -> Field:
     u, v = along(rng)
-    curve = bend * (np.sin(2 * np.pi * (rng.uniform(0.5, 1.5) * u + rng.random())) + noise(rng, 4) / 3)
+    curve = bend * (
+        np.sin(2 * np.pi * (rng.uniform(0.5, 1.5) * u + rng.random())) + noise(rng, 4) / 3
+    )
     return inside(rng.uniform(low, high) - abs(v - curve))
 
 
 def boxes(rng: Rng, n: int, low: float, high: float, spread: float) -> Field:
     (u, v), k = along(rng), rng.integers((n + 1) // 2, n + 1)
-    rows = np.c_[rng.normal(0, spread, (k, 2)), rng.uniform(low, high, (k, 2)), rng.uniform(0.5, 1, k)]
-    return np.max([shade * inside(np.minimum(w - abs(u - x), h - abs(v - y))) for x, y, w, h, shade in rows], 0)
+    rows = np.c_[
+        rng.normal(0, spread, (k, 2)), rng.uniform(low, high, (k, 2)), rng.uniform(0.5, 1, k)
+    ]
+    return np.max(
+        [shade * inside(np.minimum(w - abs(u - x), h - abs(v - y))) for x, y, w, h, shade in rows],
+        0,
+    )
 
 
 GROUND = {  # label: share of farmed tiles, of others (the rarest more than in reality); colour; shapes. Last on top
@@ -62,14 +78,22 @@ GROUND = {  # label: share of farmed tiles, of others (the rarest more than in r
     "water": (0.25, 0.18, (44, 60, 76), [(band, 0.015, 0.1, 0.12)]),
     "road": (0.47, 0.09, (168, 138, 106), [(band, 0.005, 0.012, 0.03)]),
     "habitation": (0.27, 0.03, (190, 180, 174), [(boxes, 50, 0.008, 0.014, 0.09)]),
-    "artisinal_mine": (0.01, 0.02, (176, 168, 136), [(blob, 0, 0.1, 0.2), (boxes, 20, 0.01, 0.02, 0.1)]),
+    "artisinal_mine": (
+        0.01,
+        0.02,
+        (176, 168, 136),
+        [(blob, 0, 0.1, 0.2), (boxes, 20, 0.01, 0.02, 0.1)],
+    ),
     "conventional_mine": (0.01, 0.015, (150, 138, 136), [(boxes, 12, 0.04, 0.1, 0.2)]),
 }
 
 
 def labels(rng: Rng) -> list[str]:
     """Labels of one tile, sorted: the weather and, unless it is cloudy, what lies on the ground."""
-    weather, other = str(rng.choice([*WEATHER], p=[s for s, *_ in WEATHER.values()])), rng.random() >= FARMED
+    weather, other = (
+        str(rng.choice([*WEATHER], p=[s for s, *_ in WEATHER.values()])),
+        rng.random() >= FARMED,
+    )
     found = [name for name, shares in GROUND.items() if rng.random() < shares[other]]
     found += ["primary"] * (not found or rng.random() < PRIMARY)
     return [weather] if weather == "cloudy" else sorted([*found, weather])
@@ -80,8 +104,13 @@ def draw(tags: list[str], rng: Rng) -> Image.Image:
     picture = np.array((60, 80, 54) if "primary" in tags else (122, 124, 84)) + rng.normal(0, 6, 3)
     picture = picture + (6 * noise(rng, 3, 6) + 9 * noise(rng, 32, 64))[..., None]
     for _, _, colour, shapes in [GROUND[name] for name in GROUND if name in tags]:
-        mask = rng.uniform(0.4, 1) * np.max([shape(rng, *args) for shape, *args in shapes], 0)[..., None]
-        picture += mask * (colour + rng.normal(0, 10, 3) + 8 * noise(rng, 8, 32)[..., None] - picture)
+        mask = (
+            rng.uniform(0.4, 1)
+            * np.max([shape(rng, *args) for shape, *args in shapes], 0)[..., None]
+        )
+        picture += mask * (
+            colour + rng.normal(0, 10, 3) + 8 * noise(rng, 8, 32)[..., None] - picture
+        )
     _, low, high, clouds = WEATHER[next(w for w in WEATHER if w in tags)]
     white = (rng.uniform(low, high) + clouds * noise(rng, 3, 6, 12)).clip(0, 1)[..., None]
     picture = (picture + white * (rng.normal(215, 12) - picture)) * rng.uniform(0.8, 1.2)
@@ -96,4 +125,6 @@ def build(target: Path) -> None:
         rows.append((f"{split}_{i}", " ".join(tags := labels(rng))))
         (target / f"{split}-jpg").mkdir(exist_ok=True)
         draw(tags, rng).save(target / f"{split}-jpg" / f"{split}_{i}.jpg", quality=90)
-    pd.DataFrame(rows[: COUNTS["train"]]).to_csv(target / "train_v2.csv", index=False, header=["image_name", "tags"])
+    pd.DataFrame(rows[: COUNTS["train"]]).to_csv(
+        target / "train_v2.csv", index=False, header=["image_name", "tags"]
+    )
