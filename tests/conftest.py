@@ -9,8 +9,6 @@ from pathlib import Path
 import pytest
 
 os.environ["MPLBACKEND"] = "Agg"  # before matplotlib is imported
-for name in [name for name in os.environ if name.startswith("COURSE_")]:
-    del os.environ[name]  # tests start from an environment of their own
 
 import torch
 
@@ -28,6 +26,12 @@ BODY = """\
 from course_utils.results import begin, record
 begin("tiny", SIZE, SEED)
 record("accuracy", ACCURACY)"""
+
+
+def pytest_configure() -> None:
+    """Tests start from an environment of their own."""
+    for name in [name for name in os.environ if name.startswith("COURSE_")]:
+        del os.environ[name]
 
 
 def cell(kind: str, source: str, **more) -> dict:
