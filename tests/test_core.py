@@ -90,19 +90,3 @@ def test_split_counts_from_the_end_and_refuses_missing_rows():
     assert (last.tolist(), rest.tolist()) == ([3], [0, 1, 2])
     with pytest.raises(IndexError, match="4 is out of bounds"):
         split_by_idx([4], np.arange(4))
-
-
-def test_a_module_alone_leaves_the_others_unloaded_and_a_star_gives_all():
-    code = """
-import sys
-from course_utils.results import begin
-assert "torchvision" not in sys.modules and "course_utils.vision" not in sys.modules
-from course_utils import learner
-assert learner is sys.modules["course_utils.learner"]
-from course_utils import *
-import course_utils, course_utils.vision
-assert ConvLearner is course_utils.vision.ConvLearner and begin is course_utils.begin
-print(np.__name__, hasattr(course_utils, "nothing"), sorted({"fit", "F", "get_data", "plots"} - set(dir())))
-"""
-    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
-    assert done.stdout == "numpy False []\n", done.stderr
