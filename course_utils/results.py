@@ -20,6 +20,8 @@ from .provenance import provenance
 
 __all__ = ["begin", "record", "results_table"]
 
+ORIGINAL = Path(__file__).with_name("original.toml")  # the numbers of the videos, by lesson
+
 _run: dict[str, Any] = {}  # what `begin` opened and `record` adds to: one run a process
 _clock = [0.0]  # when it was opened
 
@@ -51,7 +53,7 @@ def record(name: str, value: float) -> None:
 def results_table() -> Styler:
     """One row a stage recorded: stage, this run, the video (or notebook of 2017), why they can differ."""
     lesson, nothing = _run.get("lesson", ""), {"video": None, "why": ""}
-    videos = tomllib.loads((ROOT / "nbs" / "original.toml").read_text("utf-8")).get(lesson, {})
+    videos = tomllib.loads(ORIGINAL.read_text("utf-8")).get(lesson, {})
     rows = [nothing | stage | videos.get(stage["name"], {}) for stage in _run.get("stages", [])]
     source = "in 2017" if "2017/" in lesson else "the video"
     names = {"name": "stage", "value": "this run", "video": source, "why": "why they can differ"}
