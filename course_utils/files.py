@@ -1,4 +1,4 @@
-"""Where things lie: the repository, work folders, files written whole or not at all, tables read."""
+"""Where things lie: data, work folders, files written whole or not at all, tables read."""
 
 import os
 from collections.abc import Iterator
@@ -8,10 +8,32 @@ from typing import Any
 
 import pandas as pd
 
-__all__ = ["ROOT", "atomic", "given", "read_csv", "work_dir"]
+__all__ = ["ROOT", "atomic", "given", "is_checkout", "read_csv", "work_dir"]
 
 
-ROOT = Path(__file__).resolve().parents[1]
+def is_checkout(folder: Path) -> bool:
+    """Whether `folder` is a copy of the repository, with its notebooks and its folder of data."""
+    return (folder / "nbs" / "video_timeline.yml").is_file() and (folder / "data").is_dir()
+
+
+def _root() -> Path:
+    """The checkout that this package is part of; of an installed one, a folder of the user's."""
+    beside = Path(__file__).resolve().parents[1]
+    if is_checkout(beside):
+        return beside
+    home = os.environ.get("COURSE_HOME")
+    if home:
+        return Path(home).expanduser().absolute()
+    here = Path.cwd()
+    for folder in [here, *here.parents]:  # a kernel starts in the folder of its notebook
+        if is_checkout(folder):
+            return folder
+    shared = os.environ.get("XDG_DATA_HOME") or os.path.expanduser("~/.local/share")
+    return Path(shared).absolute() / "course-utils"
+
+
+ROOT: Path = _root()
+"""Data go to ROOT/data, records and work files to ROOT/.runs (see data/README.md)."""
 
 
 def work_dir(path: Path) -> Path:
@@ -26,7 +48,7 @@ def work_dir(path: Path) -> Path:
 
 @contextmanager
 def atomic(file: Path) -> Iterator[Path]:
-    """A temporary name to write to; it becomes `file` at the end, whole, or goes away on an error."""
+    """A temporary name to write to; it becomes `file` in the end, or goes away on an error."""
     file.parent.mkdir(parents=True, exist_ok=True)
     part = file.with_name(f".{file.name}.{os.getpid()}.part")
     try:
@@ -39,14 +61,16 @@ def atomic(file: Path) -> Iterator[Path]:
 def read_csv(file: str | Path, **options: Any) -> pd.DataFrame:
     """A CSV file as a table; ValueError that names it if it is empty, not UTF-8 or no table."""
     try:
-        if not (table := pd.read_csv(file, **options)).empty:
-            return table
-        raise ValueError("it has no rows")
-    except ValueError as e:  # all of pandas' own are
-        raise ValueError(f"{file}: not a readable CSV file ({str(e).splitlines()[0]})") from None
+        table = pd.read_csv(file, **options)
+    except ValueError as error:  # all of pandas' own are
+        reason = str(error).partition("\n")[0]
+        raise ValueError(f"{file}: not a readable CSV file ({reason})") from None
+    if table.empty:
+        raise ValueError(f"{file}: not a readable CSV file (it has no rows)")
+    return table
 
 
 def given(variable: str) -> list[Path]:
-    """The folder that an environment variable names, if it is set; a relative one counts from the repository root."""
+    """The folder that an environment variable names, if it is set; relative to ROOT."""
     value = os.environ.get(variable)
     return [ROOT / Path(value).expanduser()] if value else []

@@ -19,6 +19,7 @@ from .provenance import peak_memory_gb, provenance
 __all__ = ["begin", "record", "results_table"]
 
 SIZES = ("sample", "full")
+ORIGINAL = Path(__file__).with_name("original.toml")  # the numbers of the videos, by lesson
 
 _run: dict[str, Any] = {}  # what `begin` opened and `record` adds to: one run a process
 _clock = {"begin": 0.0}  # when it was opened
@@ -69,7 +70,7 @@ def results_table() -> Styler:
 
 def _originals() -> dict[str, dict[str, Any]]:
     """Lesson -> stage -> {"video": what the original shows, "why": why ours can differ}."""
-    return tomllib.loads((ROOT / "nbs" / "original.toml").read_text("utf-8"))
+    return tomllib.loads(ORIGINAL.read_text("utf-8"))
 
 
 def _styled(table: pd.DataFrame, numbers: list[str], words: list[str]) -> Styler:

@@ -14,7 +14,6 @@ from course_utils.data import get_data
 from course_utils.learner import fit, set_lrs
 from course_utils.tabular import ColumnarModelData
 
-REGISTRY = files.ROOT / "data" / "registry.toml"
 RATINGS = pd.DataFrame(
     {"userId": [30, 7, 7, 30, 12], "movieId": ["b", "a", "c", "a", "b"], "rating": [4.0, 0.5, 3, 5, 2], "timestamp": 0}
 )
@@ -222,8 +221,6 @@ def test_the_plain_loop_of_the_lesson_trains_each_model(tmp_path, make):
 
 @pytest.mark.real
 def test_real_ratings(real_data, tmp_path, monkeypatch):
-    (tmp_path / "data").mkdir()
-    (tmp_path / "data" / "registry.toml").write_bytes(REGISTRY.read_bytes())
     monkeypatch.setattr(files, "ROOT", tmp_path)
     monkeypatch.delenv("COURSE_DATA", raising=False)
     monkeypatch.setenv("COURSE_MIRROR", str(real_data))

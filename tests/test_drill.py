@@ -22,7 +22,7 @@ from PIL import Image
 
 from course_utils import files
 from course_utils.collab import CollabFilterDataset
-from course_utils.data import DataError, fetch, registry
+from course_utils.data import DataError, fetch, layout, registry
 from course_utils.loaders import FilesDataset
 from course_utils.text import read_text
 from course_utils.transforms import tfms_from_stats
@@ -133,7 +133,7 @@ def packed(kind: str) -> bytes:
             for name, data in files.items():
                 archive.writestr(name, data)
         return out.getvalue()
-    with tarfile.open(fileobj=out, mode="w:gz") as archive:
+    with tarfile.open(fileobj=out, mode={"tgz": "w:gz", "tar.xz": "w:xz"}[kind]) as archive:
         for name, data in files.items():
             info = tarfile.TarInfo(name)
             info.size = len(data)
@@ -141,14 +141,15 @@ def packed(kind: str) -> bytes:
     return out.getvalue()
 
 
-@pytest.mark.parametrize("kind", ["zip", "tgz"])
+@pytest.mark.parametrize("kind", ["zip", "tgz", "tar.xz"])
 def test_damaged_archives_leave_nothing(tmp_path, monkeypatch, kind):
     """Whole and checked, or refused with the data set named and no folder made."""
     monkeypatch.setattr(files, "ROOT", tmp_path)
     for name in ("COURSE_DATA", "COURSE_MIRROR"):
         monkeypatch.delenv(name, raising=False)
-    layout = {"train/a/*.txt": 2, "train/b/*.txt": 2}
-    entry = registry.Dataset("pets", "Pets", [f"pets.{kind}"], layout, "CC0", "Noah")
+    counts = {"train/a/*.txt": 2, "train/b/*.txt": 2}
+    alternatives = [[registry.Archive(f"pets.{kind}")]]
+    entry = registry.Dataset("pets", "Pets", "CC0", "Noah", alternatives, counts)
     file, made = tmp_path / "data" / "archives" / f"pets.{kind}", tmp_path / "data" / "full"
     file.parent.mkdir(parents=True)
 
@@ -156,7 +157,7 @@ def test_damaged_archives_leave_nothing(tmp_path, monkeypatch, kind):
     @given(damaged(packed(kind)))
     def check(content: bytes) -> None:
         file.write_bytes(content)
-        fetch._warn_once.cache_clear()
+        layout._warn_once.cache_clear()
         told = ""
         try:
             assert list(fetch.full(entry).rglob("*.txt"))

@@ -20,6 +20,7 @@ from packaging.utils import canonicalize_name
 from tools import doctor, run
 
 ROOT = Path(__file__).resolve().parents[1]
+PINS = "course_utils/data/requirements-data.txt"
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
 LOCK = (ROOT / "requirements.lock").read_text("utf-8")
 EXTRAS = PROJECT["optional-dependencies"].values()
@@ -77,7 +78,7 @@ def test_every_pin_has_hashes_and_no_place():
 
 
 def test_data_packages_are_pinned_with_hashes():
-    lines = (ROOT / "requirements-data.txt").read_text("utf-8").splitlines()
+    lines = (ROOT / PINS).read_text("utf-8").splitlines()
     assert [ln for ln in lines if not re.fullmatch(r"[\w.-]+==\S+ --hash=sha256:\w{64}", ln)] == []
 
 
@@ -114,8 +115,8 @@ if [ -f fail ]; then exit 1; fi
 @pytest.fixture
 def checkout(tmp_path):
     """A folder with the files of set-up and the stand-in."""
-    for name in ("pyproject.toml", "requirements.lock", "requirements-data.txt", "tools/setup.sh"):
-        (tmp_path / name).parent.mkdir(exist_ok=True)
+    for name in ("pyproject.toml", "requirements.lock", PINS, "tools/setup.sh"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_bytes((ROOT / name).read_bytes())
     python = tmp_path / "python"
     python.write_text(STAND_IN.format(python=sys.executable))
@@ -154,7 +155,7 @@ def test_setup_makes_everything_once(checkout):
     [
         ("pyproject.toml", ["venv", "install", "install"]),
         ("requirements.lock", ["venv", "install", "install"]),
-        ("requirements-data.txt", ["download"]),
+        (PINS, ["download"]),
     ],
 )
 def test_setup_follows_the_content_of_its_files(checkout, name, steps):
@@ -227,7 +228,8 @@ def test_doctor_names_what_differs_from_the_lock(tmp_path, monkeypatch):
 @pytest.mark.parametrize(("content", "good"), [(b"abc", True), (b"damaged", False), (None, False)])
 def test_doctor_checks_the_hash_of_data_packages(tmp_path, monkeypatch, content, good):
     abc = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
-    (tmp_path / "requirements-data.txt").write_text(f"a-b==1.0 --hash=sha256:{abc}\n")
+    (tmp_path / PINS).parent.mkdir(parents=True)
+    (tmp_path / PINS).write_text(f"a-b==1.0 --hash=sha256:{abc}\n")
     (tmp_path / "data" / "packages").mkdir(parents=True)
     if content:
         (tmp_path / "data" / "packages" / "a_b-1.0.whl").write_bytes(content)

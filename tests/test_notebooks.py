@@ -200,7 +200,7 @@ def recorded_names(notebook: Notebook) -> set[str]:
 
 @pytest.mark.parametrize("name", LESSONS)
 def test_every_stage_of_the_original_is_recorded(name):
-    original = expected.load(run.NOTEBOOKS / "original.toml").get(name, {})
+    original = expected.load(expected.ORIGINAL).get(name, {})
     assert set(original) - recorded_names(load(ALL[name])) == set()
 
 
@@ -217,7 +217,7 @@ def test_every_lesson_has_measured_floors(name):
 
 
 def test_entries_without_a_notebook_are_leftovers():
-    entries = expected.load(expected.EXPECTED) | expected.load(run.NOTEBOOKS / "original.toml")
+    entries = expected.load(expected.EXPECTED) | expected.load(expected.ORIGINAL)
     assert set(entries) <= set(LESSONS)
 
 
@@ -248,7 +248,7 @@ def test_runs_and_reaches_its_floors(name, outcomes):
     outcome = outcomes[name]
     assert not outcome.error, outcome.error
     bounds = expected.load(expected.EXPECTED)
-    originals = expected.load(run.NOTEBOOKS / "original.toml")
+    originals = expected.load(expected.ORIGINAL)
     assert run.verdict(outcome, "sample", bounds, originals) == []
     lesson = bounds.get(name, {"max_seconds": 600, "max_memory_gb": 4})  # a solution
     assert outcome.seconds <= 1.5 * JOBS * lesson["max_seconds"]  # side by side, each has its share of the cores

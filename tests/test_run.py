@@ -127,8 +127,9 @@ def executed(monkeypatch) -> None:
     monkeypatch.setattr(run, "run_all", lambda tasks, jobs: [outcome])
 
 
-def test_a_missing_stage_fails(course, executed, capfd):
-    (course / "nbs" / "original.toml").write_text('[tiny."TTA accuracy"]\nvideo = 0.9\n')
+def test_a_missing_stage_fails(course, executed, capfd, monkeypatch):
+    monkeypatch.setattr(expected, "ORIGINAL", course / "original.toml")
+    expected.ORIGINAL.write_text('[tiny."TTA accuracy"]\nvideo = 0.9\n')
     assert run.main(line(course)) == 1
     assert "tiny: stage 'TTA accuracy' is not recorded" in capfd.readouterr().out
 

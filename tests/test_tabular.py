@@ -30,8 +30,6 @@ from course_utils.tabular import (
     train_cats,
 )
 
-REGISTRY = files.ROOT / "data" / "registry.toml"
-
 
 def one_line(error) -> str:
     """The message of an error, which must be a single line."""
@@ -746,8 +744,6 @@ def test_negative_codes_are_refused(tmp_path):
 def rossmann(real_data, tmp_path_factory):
     """Folder of the real tables."""
     root = tmp_path_factory.mktemp("rossmann")
-    (root / "data").mkdir()
-    (root / "data" / "registry.toml").write_bytes(REGISTRY.read_bytes())
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(files, "ROOT", root)
         patch.delenv("COURSE_DATA", raising=False)

@@ -102,7 +102,7 @@ def memory() -> Check:
 
 def data_packages() -> Check:
     """Every line of requirements-data.txt has its archive, with the right hash, in data/packages."""
-    text = (ROOT / "requirements-data.txt").read_text("utf-8")
+    text = (ROOT / "course_utils" / "data" / "requirements-data.txt").read_text("utf-8")
     wanted = dict(re.findall(r"(?m)^([\w.-]+)==.*--hash=sha256:(\w+)", text))
     files = sorted((ROOT / "data" / "packages").glob("[!.]*"))
     there = {hashlib.sha256(path.read_bytes()).hexdigest() for path in files}

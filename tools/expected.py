@@ -1,14 +1,24 @@
-"""What a run must reach: the stages of tests/expected.toml and nbs/original.toml."""
+"""What a run must reach: the stages of tests/expected.toml and course_utils/original.toml."""
 
 import math
 import tomllib
 from pathlib import Path
 from typing import Any
 
-__all__ = ["EXPECTED", "ROOT", "beaten_baseline", "limit", "load", "problems", "reaches"]
+__all__ = [
+    "EXPECTED",
+    "ORIGINAL",
+    "ROOT",
+    "beaten_baseline",
+    "limit",
+    "load",
+    "problems",
+    "reaches",
+]
 
 ROOT = Path(__file__).resolve().parents[1]
 EXPECTED = ROOT / "tests" / "expected.toml"
+ORIGINAL = ROOT / "course_utils" / "original.toml"
 
 Stage = dict[str, Any]
 
@@ -46,8 +56,8 @@ def problems(
 ) -> list[str]:
     """One line for each stage that is missing from `recorded` or worse than its limit.
 
-    `stages` and `original` are a lesson's tables in tests/expected.toml and nbs/original.toml. A stage with
-    `sample_only` asks what photos may answer otherwise than drawings: on the full data it must be recorded, no more.
+    `stages` and `original` are a lesson's tables in tests/expected.toml and course_utils/original.toml. A stage
+    with `sample_only` asks what photos may answer otherwise than drawings: on the full data it must be recorded, no more.
     """
     names = list(dict.fromkeys([*stages, *original]))
     missing = [f"stage {name!r} is not recorded" for name in names if name not in recorded]

@@ -280,7 +280,7 @@ def verdict(
 ) -> list[str]:
     """What is wrong with an outcome, one line each; nothing if it is fine.
 
-    `bounds` and `originals` are all of tests/expected.toml and of nbs/original.toml.
+    `bounds` and `originals` are all of tests/expected.toml and of course_utils/original.toml.
     """
     if outcome.error:
         return ["a cell failed: it is printed below"]
@@ -421,7 +421,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _report(outcomes: Sequence[Outcome], args: argparse.Namespace) -> int:
     """Print the table, then what is wrong; 1 if anything is, else 0."""
     bounds = expected.load(args.expected)
-    originals = expected.load(args.notebooks / "original.toml")
+    originals = expected.load(expected.ORIGINAL)
     if sys.stderr.isatty():
         print("\n" * len(outcomes))  # past the progress bars
     jobs = _jobs(args, len(outcomes))

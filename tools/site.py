@@ -20,7 +20,7 @@ __all__ = ["build", "copy", "main"]
 ROOT = run.NOTEBOOKS.parent
 OUT = ROOT / ".runs" / "site"
 PAGES = ["CONTRIBUTING.md", "data/README.md", "docs/differences.md", "results/README.md"]
-FILES = ["LICENSE", "data/registry.toml", "docs/icon.svg"]
+FILES = ["LICENSE", "course_utils/data/registry.toml", "docs/icon.svg"]
 SETTINGS = {
     "project": "Practical Deep Learning",
     "extensions": ["myst_nb"],

@@ -3,7 +3,6 @@
 import json
 import math
 import re
-import tomllib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -25,7 +24,7 @@ __all__ = [
 ]
 
 ROOT = Path(__file__).resolve().parents[1]
-ORIGINAL = tomllib.loads((ROOT / "nbs" / "original.toml").read_text("utf-8"))  # has every lesson
+ORIGINAL = expected.load(expected.ORIGINAL)  # has every lesson
 EXPECTED = expected.load(expected.EXPECTED)
 MODELS = {
     "cifar10": "Resnet2",

@@ -1,191 +1,205 @@
-"""Full data sets: found on disk, in a mirror or on the web, verified and safely unpacked."""
+"""Full data sets: found unpacked, or as archives on disk, in a mirror or on the web.
 
-import errno
+`full` goes through the places in order. A folder that is there is taken as it is. Else each
+alternative of the data set is tried, those at hand first: every archive of it is found, verified,
+unpacked and poured into one new folder, which appears when it is whole.
+"""
+
 import hashlib
-import logging
-import os
 import re
-import shutil
-import stat
-import tarfile
-import zipfile
-from collections.abc import Iterator
-from contextlib import contextmanager
-from functools import cache
-from pathlib import Path, PureWindowsPath
+from pathlib import Path
+from typing import NamedTuple
 
 import requests
-from tqdm import tqdm
 
 from course_utils import files
-from course_utils.data import registry
+from course_utils.data import layout
+from course_utils.data.disk import DiskFull, merge, publish, workspace
+from course_utils.data.download import download
+from course_utils.data.registry import Archive, DataError, Dataset
+from course_utils.data.unpack import unpack
 from course_utils.files import given
 
-__all__ = ["full", "publish", "workspace"]
-
-PLAIN = (0, stat.S_IFREG, stat.S_IFDIR)  # 0: packed on a system without such modes
-_warn_once = cache(logging.getLogger(__name__).warning)
+__all__ = ["full"]
 
 
-class _DiskFull(registry.DataError):
-    """No other source of the data would mend this."""
+class _Nowhere(DataError):
+    """There is no such archive."""
 
 
-def full(entry: registry.Dataset) -> Path:
+class _InVain(DataError):
+    """An alternative cannot be had; why, stands in `_Search.tried` already."""
+
+
+class _Source(NamedTuple):
+    """Where an archive may be: in the folder `place`, or at `url`, to be downloaded to `place`."""
+
+    place: Path
+    url: str | None = None
+
+
+def full(entry: Dataset) -> Path:
     """Return the folder of a full data set; DataError lists each place tried and why it failed."""
-    own, made = given("COURSE_DATA"), files.ROOT / "data" / "full" / entry.name
-    for folder in [*(folder / entry.name for folder in own), made]:
+    own = [folder / entry.name for folder in given("COURSE_DATA")]
+    made = files.ROOT / "data" / "full" / entry.name
+    for folder in [*own, made]:
         if folder.is_dir():
-            return _checked(folder, entry, f"{folder}; mend or remove that folder")
-    tried = [f"COURSE_DATA={folder}: no folder {entry.name}" for folder in own] or [
-        "COURSE_DATA: not set"
-    ]
-    archives = files.ROOT / "data" / "archives"
-    local = [
-        folder / file for folder in [*given("COURSE_MIRROR"), archives] for file in entry.archives
-    ]
-    for source in [*local, *entry.urls]:
+            layout.require(folder, entry, f"{folder}; mend or remove that folder")
+            layout.remark(folder, entry)
+            return folder
+    search = _Search(entry, made)
+    if not own:
+        search.tried.append("COURSE_DATA: not set")
+    for folder in own:
+        search.tried.append(f"COURSE_DATA={folder.parent}: no folder {entry.name}")
+    search.run()
+    layout.remark(made, entry)
+    return made
+
+
+class _Search:
+    """The search for the archives of one data set, out of which `folder` is made."""
+
+    def __init__(self, entry: Dataset, folder: Path) -> None:
+        self.entry = entry
+        self.folder = folder
+        self.store = files.ROOT / "data" / "archives"  # where downloads go
+        self.places = [*given("COURSE_MIRROR"), self.store]
+        self.tried: list[str] = []  # what was in vain, and why
+
+    def run(self) -> None:
+        """Make `folder` of the first alternative that can be had; DataError if there is none."""
+        for together in sorted(self.entry.alternatives, key=self._farness):
+            try:
+                self._install(together)
+                return
+            except DiskFull:
+                raise
+            except _InVain:
+                continue
+            except DataError as error:
+                self.tried.append(str(error))
+        lines = [f"{self.entry.name}: not found. Tried:", *self.tried, self._by_hand()]
+        raise DataError("\n  ".join(lines))
+
+    def _farness(self, together: list[Archive]) -> tuple[int, int]:
+        """Sorts alternatives: all in the first place, all in the next, some at hand, none."""
+        far = []
+        for archive in together:
+            having = [i for i, place in enumerate(self.places) if (place / archive.name).is_file()]
+            far.append(having[0] if having else len(self.places))
+        return max(far), min(far)
+
+    def _by_hand(self) -> str:
+        """How a user can have the data set without our help."""
+        ways = []
+        for together in self.entry.alternatives:
+            ways.append(" and ".join(archive.name for archive in together))
+        line = f"By hand: put {' or '.join(ways)} into {self.store}, "
+        line += f"or make the folder {self.folder} with {', '.join(self.entry.layout)}."
+        return f"{line} {self.entry.by_hand}".rstrip()
+
+    def _install(self, together: list[Archive]) -> None:
+        """Make `folder`, whole or not at all, out of archives that belong together.
+
+        One that is nowhere may be missing, if the others have a file for each glob of the layout.
+        """
+        missing = []
+        with workspace(self.folder) as work:
+            whole = work / "whole"
+            whole.mkdir()
+            for archive in together:
+                if not self._pour(archive, whole, alone=len(together) == 1):
+                    missing.append(archive.name)
+            if len(missing) == len(together):
+                raise _InVain
+            layout.require(whole, self.entry, _origin(together, missing))
+            layout.note_missing(whole, missing)
+            publish(whole, self.folder)
+
+    def _pour(self, archive: Archive, whole: Path, *, alone: bool) -> bool:
+        """Pour what the first good copy of an archive holds into `whole`; False if there is none.
+
+        _InVain if there are copies but no good one: a part that was refused is not missing.
+        """
+        refused = False
+        sources = [_Source(place) for place in self.places]
+        sources += [_Source(self.store, url) for url in archive.urls]
+        for source in sources:
+            try:
+                self._pour_copy(self._verified(archive, source), whole, alone=alone)
+                return True
+            except DiskFull:
+                raise
+            except (_Nowhere, requests.RequestException) as error:
+                self._note(archive, source, error)
+            except Exception as error:  # archives fail in many ways; the next copy may do
+                self._note(archive, source, error)
+                refused = True
+        if refused:
+            raise _InVain
+        return False
+
+    def _note(self, archive: Archive, source: _Source, error: Exception) -> None:
+        where = source.url or source.place / archive.name
+        reason = " ".join(str(error).split()) or type(error).__name__  # in one line
+        self.tried.append(f"{where}: {reason}")
+
+    def _verified(self, archive: Archive, source: _Source) -> Path:
+        """The file of an archive, downloaded if need be, its hash checked."""
+        file = source.place / archive.name
+        if source.url is None:
+            if not file.is_file():
+                raise _Nowhere("no such file")
+            _verify(file, archive, source.place)
+            return file
+        part = download(source.url, file)
         try:
-            return _install(_archive(source, entry, archives), made, entry)
-        except _DiskFull:
+            _verify(part, archive, source.place)
+        except DataError:
+            part.unlink()  # what was just downloaded; an archive put there by hand stays
             raise
-        except (
-            Exception
-        ) as error:  # networks and archives fail in many ways; the next source may do
-            tried.append(f"{source}: {error}")
-    by_hand = f"By hand: put {' or '.join(entry.archives)} into {archives}, or make the folder {made} with "
-    by_hand += f"{', '.join(entry.layout)}. {entry.by_hand}".rstrip()
-    raise registry.DataError("\n  ".join([f"{entry.name}: not found. Tried:", *tried, by_hand]))
+        return part.replace(file)
+
+    def _pour_copy(self, file: Path, whole: Path, *, alone: bool) -> None:
+        """Unpack one file, see whether it is the archive expected, and pour it into `whole`."""
+        place = f"{file.name}; the archive is not the one expected"
+        with workspace(whole.with_name("part")) as work:
+            unpack(file, work)
+            top = layout.arranged(work, self.entry)
+            if alone:
+                layout.require(top, self.entry, place)
+            else:
+                layout.require_some(top, self.entry, place)
+            merge(top, whole)
 
 
-def _archive(source: Path | str, entry: registry.Dataset, archives: Path) -> Path:
-    """The archive at a path or an address, its hash checked."""
-    path = archives / Path(source).name if isinstance(source, str) else source
-    file = _download(source, path) if isinstance(source, str) else path
-    if not file.is_file():
-        raise registry.DataError("no such file")
-    expected, sums = entry.sha256.get(path.name), path.with_name("SHA256SUMS")
-    if sums.is_file():
-        line = re.search(
-            rf"^(\w{{64}}) [ *]{re.escape(path.name)}$", sums.read_text("utf-8"), re.MULTILINE
-        )
-        expected = line[1] if line else f"(none in {sums})"
+def _verify(file: Path, archive: Archive, place: Path) -> None:
+    """DataError if `file`, an archive of the folder `place`, has another hash than expected."""
+    expected = _sha256(archive, place)
+    if expected is None:
+        return
     with file.open("rb") as opened:
         found = hashlib.file_digest(opened, "sha256").hexdigest()
-    if expected not in (None, found):
-        if file != path:
-            file.unlink()  # what was just downloaded; an archive put there by hand stays
-        raise registry.DataError(f"{path.name} refused: sha256 expected {expected}, found {found}")
-    return path if file == path else file.replace(path)
+    if found != expected:
+        raise DataError(f"{archive.name} refused: sha256 expected {expected}, found {found}")
 
 
-def _download(url: str, path: Path) -> Path:
-    """Fetch `path` as a .part, or its rest if an earlier call broke (pooch, the usual choice, cannot resume)."""
-    part, tag = path.with_name(f"{path.name}.part"), path.with_name(f"{path.name}.tag")
-    known = (
-        tag.read_text("utf-8") if tag.exists() and part.exists() else ""
-    )  # version that `part` is a piece of
-    had = part.stat().st_size if known else 0
-    ask = {"Range": f"bytes={had}-", "If-Range": known} if had else {}
-    ask["Accept-Encoding"] = "identity"  # else some servers have the archive decoded on the way
-    with requests.get(url, headers=ask, stream=True, timeout=(10, 60)) as reply:
-        version = reply.headers.get("ETag") or reply.headers.get("Last-Modified", "")
-        if had and (reply.status_code == 416 or (reply.status_code == 206 and version != known)):
-            tag.unlink()  # the file has changed: all of it is needed
-            return _download(url, path)
-        reply.raise_for_status()
-        had = had if reply.status_code == 206 else 0
-        total = had + int(reply.headers.get("Content-Length", 0))
-        bar = tqdm.wrapattr(reply.raw, "read", total=total or None, initial=had, desc=path.name)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with _room(total, part), part.open("ab" if had else "wb") as out, bar as body:
-            tag.write_text(version, "utf-8")
-            shutil.copyfileobj(body, out)  # raises if the line breaks before Content-Length
-    tag.unlink(missing_ok=True)
-    return part
+def _sha256(archive: Archive, place: Path) -> str | None:
+    """That of SHA256SUMS in `place`, which is binding, else that of the registry, if known."""
+    sums = place / "SHA256SUMS"
+    if not sums.is_file():
+        return archive.sha256
+    for line in sums.read_text("utf-8").splitlines():
+        listed = re.fullmatch(r"(\w{64}) [ *](.+)", line)
+        if listed and listed[2] == archive.name:
+            return listed[1]
+    return f"(none in {sums})"
 
 
-def _install(archive: Path, folder: Path, entry: registry.Dataset) -> Path:
-    with workspace(folder) as work:
-        _unpack(archive, work)
-        tops = [p for p in sorted(work.iterdir()) if not p.name.startswith((".", "__MACOSX"))]
-        top = tops[0] if len(tops) == 1 and tops[0].is_dir() else work
-        publish(
-            _checked(top, entry, f"{archive.name}; the archive is not the one expected"), folder
-        )
-    return folder
-
-
-def _unpack(archive: Path, target: Path) -> None:
-    members = _members(archive)
-    for name, _, plain in members:
-        path = PureWindowsPath(name)  # knows drives and both slashes
-        if path.anchor or ".." in path.parts or not plain:
-            fault = "leads out of its folder" if plain else "is a link or a device"
-            raise registry.DataError(f"{archive.name} refused: its member {name!r} {fault}")
-    with _room(sum(size for _, size, _ in members), target.parent):
-        if archive.suffix == ".txt":
-            shutil.copy(archive, target)
-        else:
-            shutil.unpack_archive(
-                archive, target, filter=None if archive.suffix == ".zip" else "data"
-            )
-
-
-def _members(archive: Path) -> list[tuple[str, int, bool]]:
-    """Name and size of each thing that unpacking writes, and whether it is a plain file or folder."""
-    if archive.suffix == ".txt":
-        return [(archive.name, archive.stat().st_size, True)]
-    if archive.suffix != ".zip":
-        with tarfile.open(archive) as opened:
-            return [(m.name, m.size, m.isreg() or m.isdir()) for m in opened]
-    with zipfile.ZipFile(archive) as opened:
-        return [
-            (m.filename, m.file_size, stat.S_IFMT(m.external_attr >> 16) in PLAIN)
-            for m in opened.infolist()
-        ]
-
-
-@contextmanager
-def _room(needed: int, place: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
-            raise
-        raise _DiskFull(f"the disk of {place} is full: {needed / 1e6:,.1f} MB needed") from error
-
-
-@contextmanager
-def workspace(folder: Path) -> Iterator[Path]:
-    """Yield an empty hidden folder beside `folder`; in the end it goes with all left inside it."""
-    work = folder.with_name(f".{folder.name}.{os.urandom(4).hex()}.part")
-    work.mkdir(parents=True)
-    try:
-        yield work
-    finally:
-        shutil.rmtree(work, ignore_errors=True)
-
-
-def publish(made: Path, folder: Path) -> None:
-    """Rename `made` to `folder` in one step, unless another process was there first."""
-    try:
-        made.replace(folder)
-    except OSError:
-        if not folder.is_dir():
-            raise
-
-
-def _checked(folder: Path, entry: registry.Dataset, place: str) -> Path:
-    counts = {pattern: _count(list(folder.glob(pattern))) for pattern in entry.layout}
-    if missing := [pattern for pattern, count in counts.items() if not count]:
-        raise registry.DataError(f"{entry.name}: no files match {missing[0]} in {place}")
-    if odd := [f"{p} {counts[p]} of {n}" for p, n in entry.layout.items() if counts[p] != n]:
-        _warn_once(f"{entry.name}: reduced copy, {', '.join(odd)}")
-    return folder
-
-
-def _count(files: list[Path]) -> int:
-    """Number of files or, of a single table, of its rows below the header."""
-    is_table = len(files) == 1 and files[0].suffix == ".csv"
-    return len(files[0].read_bytes().splitlines()) - 1 if is_table else len(files)
+def _origin(together: list[Archive], missing: list[str]) -> str:
+    """Of which archives a folder was made, for a message."""
+    there = [archive.name for archive in together if archive.name not in missing]
+    if not missing:
+        return f"{' and '.join(there)}; the archives are not those expected"
+    return f"{' and '.join(there)}; {' and '.join(missing)} is missing"

