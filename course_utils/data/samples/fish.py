@@ -5,7 +5,6 @@ much of the kind on the boats of `train` and `valid`, and nothing on those of `n
 the leak which the lesson looks for.
 """
 
-import tomllib
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -15,7 +14,7 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
-from .drawing import Field, Rng, noise, palette, photo
+from .drawing import Field, Rng, grey, noise, palette, photo, table
 
 __all__ = ["BOATS", "KINDS", "SPECIES", "SPLITS", "VERSION", "build", "draw"]
 
@@ -78,16 +77,15 @@ class Split(NamedTuple):
 
 
 def _species() -> dict[str, Species]:
-    tables = tomllib.loads(Path(__file__).with_name("fish.toml").read_text("utf-8"))
-    return {
-        name: Species(
+    species = {}
+    for name, row in table("fish.toml").items():
+        species[name] = Species(
             colours=Colours(**row["colours"]),
             body=Body(**row["body"]),
             fins=Fins(**row["fins"]),
             marks=row["marks"],
         )
-        for name, row in tables.items()
-    }
+    return species
 
 
 SPECIES = _species()
@@ -112,6 +110,9 @@ SPLITS = {
 }
 
 
+SEA = (0.12, 0.25, 0.32)
+
+
 class Box(NamedTuple):
     """Around all that is seen of a fish, in pixels; zeros for none."""
 
@@ -131,29 +132,32 @@ def turned(rng: Rng, scene: Field, margin: float | np.float32) -> tuple[Field, F
     angle = rng.uniform(0, 2 * np.pi)
     x = x - rng.uniform(margin, x.max() - margin)
     y = y - rng.uniform(margin, 1 - margin)
-    along = x * np.cos(angle) + y * np.sin(angle)
-    across = y * np.cos(angle) - x * np.sin(angle)
+    cos, sin = np.cos(angle), np.sin(angle)
+    along = x * cos + y * sin
+    across = y * cos - x * sin
     return along.astype(np.float32), across.astype(np.float32)
 
 
 def painted(scene: Field, depth: Field, colour: Field) -> Field:
     """The scene, covered where depth (in heights of the picture) is above 0; soft at the edge."""
-    cover = (depth * len(scene) + 0.5).clip(0, 1)[..., None]  # (height, width, 1)
+    pixels = depth * len(scene)
+    cover = (pixels + 0.5).clip(0, 1)[..., None]  # (height, width, 1)
     change = np.asarray(colour - scene, np.float32)
     return np.asarray(scene + cover * change, scene.dtype)
 
 
 def cluttered(rng: Rng, scene: Field, n: int, low: float, high: float) -> Field:
     """The scene with n boxes or round things of any colour anywhere, sides from low to high."""
-    for sides in rng.uniform(low, high, (n, 2)).astype(np.float32):
-        length, width = sides
+    sides = rng.uniform(low, high, (n, 2)).astype(np.float32)
+    for length, width in sides:
         along, across = turned(rng, scene, 0)
         u, v = along / length, across / width
-        colour = rng.uniform(0.1, 0.9) + rng.uniform(-0.15, 0.15, 3)
+        colour = grey(rng, 0.1, 0.9, cast=0.15)
         is_round = rng.random() < 0.5
         far = np.hypot(u, v) if is_round else np.maximum(abs(u), abs(v))  # 1 at the edge
-        lit = colour * (1 + v[..., None] / 5)  # one side is brighter than the other
-        scene = painted(scene, sides.min() * (1 - far), lit)
+        depth = min(length, width) * (1 - far)
+        slope = 1 + v[..., None] / 5  # one side is brighter than the other
+        scene = painted(scene, depth, colour * slope)
     return scene
 
 
@@ -163,15 +167,16 @@ def deck(boat: int) -> Field:
     rng = np.random.default_rng([VERSION, boat])
     width, height, _ = BOATS[boat]
     size = (width, height)
-    colour = rng.uniform(0.3, 0.7) + rng.uniform(-0.1, 0.1, 3)
+    colour = grey(rng, 0.3, 0.7, cast=0.1)
     wood = np.full((height, width, 3), colour, np.float32)
     along, across = turned(rng, wood, 0.4)
-    planks = 0.04 * np.sin(rng.uniform(30, 70) * along)
+    waves = rng.uniform(30, 70)
+    planks = 0.04 * np.sin(waves * along)
     stains = 0.06 * noise(rng, size, 12)
     scene = wood + (planks + stains)[..., None]
     overboard = across - rng.uniform(0.3, 0.5)
-    waves = noise(rng, size, 9, 3)[..., None]
-    scene = painted(scene, overboard, np.array((0.12, 0.25, 0.32)) + 0.08 * waves)
+    swell = 0.08 * noise(rng, size, 9, 3)[..., None]
+    scene = painted(scene, overboard, np.array(SEA) + swell)
     return cluttered(rng, scene, 5, 0.05, 0.25)
 
 
@@ -186,37 +191,44 @@ class Place(NamedTuple):
 def _place(rng: Rng, scene: Field, species: Species) -> Place:
     """Any place, direction, side up and bend; a tall fish is shorter."""
     tallness = max(0, species.body.height - 0.3)
-    length = np.float32(rng.uniform(0.19, 0.27) * (1 - 0.5 * tallness))
+    usual = rng.uniform(0.19, 0.27)
+    length = np.float32(usual * (1 - 0.5 * tallness))
     along, across = turned(rng, scene, 1.25 * length)  # the tail fin reaches beyond -1
     u, v = along / length, across / length
     side = rng.choice((-1, 1))
-    bent = side * (v + rng.normal(0, 0.08) * u**2)
+    bend = rng.normal(0, 0.08)
+    bent = side * (v + bend * u**2)
     return Place(u, bent.astype(np.float32), length)
 
 
 def _half_height(rng: Rng, body: Body, u: Field) -> Field:
     """Of the body at each pixel's place along the fish: 0 at both ends."""
     t = ((u + 1) / 2).clip(0, 1)  # 0 at the tail, 1 at the nose
-    height = np.float32(body.height * rng.uniform(0.9, 1.1) * (1 + body.tail + body.head))
-    return height * t**body.tail * (1 - t) ** body.head
+    height = body.height * rng.uniform(0.9, 1.1)
+    factor = np.float32(height * (1 + body.tail + body.head))  # its greatest height is about height
+    return factor * t**body.tail * (1 - t) ** body.head
 
 
 def _depth(place: Place, half: Field, fins: Fins) -> Field:
     """How far inside the fish a pixel lies, in halves of its length: below 0 outside."""
     u, v, _ = place
-    upper = fins.rise * (1 - abs(u - fins.place) / fins.reach).clip(0, 1)
-    edge = half + upper * np.where(v < 0, 1, fins.below)
+    away = abs(u - fins.place) / fins.reach
+    upper = fins.rise * (1 - away).clip(0, 1)
+    share = np.where(v < 0, 1, fins.below)
+    edge = half + upper * share
     body = np.where(abs(u) < 1, edge - abs(v), -1)
-    before, behind = 0.03 - 0.85 * (u + 0.8) - abs(v), 1.2 + u + 0.5 * abs(v)
-    tail_fin = np.minimum(before, behind)  # a triangle with a notch
+    triangle = 0.03 - 0.85 * (u + 0.8) - abs(v)
+    notch = 1.2 + u + 0.5 * abs(v)
+    tail_fin = np.minimum(triangle, notch)
     return np.maximum(body, tail_fin)
 
 
 def _tinted(rng: Rng, colours: Colours) -> Field:
     """Back, belly, fins and marks of one fish, (4, 3), nearly those of its kind."""
-    usual = palette(colours.back + colours.belly + colours.fins + colours.marks)
+    hexadecimal = colours.back + colours.belly + colours.fins + colours.marks
     brightness = rng.uniform(0.85, 1.15)
-    return usual * brightness + rng.normal(0, 0.02, (4, 3))
+    lit = palette(hexadecimal) * brightness
+    return lit + rng.normal(0, 0.02, (4, 3))
 
 
 def _skin(rng: Rng, place: Place, half: Field, colours: Field, species: Species) -> Field:
@@ -254,9 +266,10 @@ def _box(mask: np.ndarray) -> Box:
     """The smallest box that holds a mask (height, width)."""
     rows = np.flatnonzero(mask.any(axis=1))
     columns = np.flatnonzero(mask.any(axis=0))
-    left, right = int(columns[0]), int(columns[-1])
-    top, bottom = int(rows[0]), int(rows[-1])
-    return Box(left, top, right - left + 1, bottom - top + 1)
+    left, top = int(columns[0]), int(rows[0])
+    width = int(columns[-1]) + 1 - left
+    height = int(rows[-1]) + 1 - top
+    return Box(left, top, width, height)
 
 
 def draw(kind: str, boat: int, rng: Rng) -> tuple[Image.Image, Box]:
@@ -288,10 +301,13 @@ def build(target: Path) -> None:
     numbers = np.random.default_rng(VERSION).permutation(len(shots))
     rows = []
     for number, (name, boat, kind) in zip(numbers, shots, strict=True):
-        file = target / name / kind / f"img_{number:05}.jpg"
-        file.parent.mkdir(parents=True, exist_ok=True)
-        picture, box = draw(kind, boat, np.random.default_rng([VERSION, 0, number]))
-        picture.save(file, quality=90)
-        rows.append((file.relative_to(target).as_posix(), boat, *box))
-    table = pd.DataFrame(sorted(rows), columns=["picture", "boat", "x", "y", "width", "height"])
-    table.to_csv(target / "pictures.csv", index=False)
+        folder = target / name / kind
+        folder.mkdir(parents=True, exist_ok=True)
+        rng = np.random.default_rng([VERSION, 0, number])
+        picture, box = draw(kind, boat, rng)
+        file = f"img_{number:05}.jpg"
+        picture.save(folder / file, quality=90)
+        rows.append((f"{name}/{kind}/{file}", boat, *box))
+    columns = ["picture", "boat", *Box._fields]
+    pictures = pd.DataFrame(sorted(rows), columns=columns)
+    pictures.to_csv(target / "pictures.csv", index=False)

@@ -21,7 +21,11 @@ DAYS = pd.date_range("2013-01-01", "2015-09-17")
 STATES = pd.read_csv(Path(__file__).with_name("states.csv"))
 NO_SEARCHES = ["Rossmann_DE_BB", "Rossmann_DE_HB", "Rossmann_DE_MV"]
 
-EASTER = {2013: "2013-03-31", 2014: "2014-04-20", 2015: "2015-04-05"}
+EASTER = {
+    2013: "2013-03-31",
+    2014: "2014-04-20",
+    2015: "2015-04-05",
+}
 EVERYWHERE = ["01-01", "05-01", "10-03"]  # New Year, Labour Day, Unity
 EVERYWHERE_AFTER_EASTER = [39, 50]  # days: Ascension, Whit Monday
 REGIONAL = {
@@ -43,12 +47,15 @@ def calendar() -> DataFrame:
     grid["Year"] = date.dt.year
     grid["Week"] = date.dt.isocalendar().week
     grid["DayOfWeek"] = date.dt.day_of_week + 1
-    after_easter = (date - pd.to_datetime(grid.Year.map(EASTER))).dt.days
+    easter = pd.to_datetime(grid.Year.map(EASTER))
+    after_easter = (date - easter).dt.days
     grid["StateHoliday"] = _holidays(grid, after_easter)
     grid["SchoolHoliday"] = _no_school(grid, after_easter).astype(int)
-    holiday = date.where(grid.StateHoliday != "0").groupby(grid.State)
-    grid["since"] = (date - holiday.ffill()).dt.days
-    grid["until"] = (holiday.bfill() - date).dt.days
+    holiday = date.where(grid.StateHoliday != "0")
+    last = holiday.groupby(grid.State).ffill()
+    coming = holiday.groupby(grid.State).bfill()
+    grid["since"] = (date - last).dt.days
+    grid["until"] = (coming - date).dt.days
     return grid
 
 
@@ -59,16 +66,18 @@ def _holidays(grid: DataFrame, after_easter: Series) -> np.ndarray:
     christmas = day.isin(["12-25", "12-26"])
     other = day.isin(EVERYWHERE) | after_easter.isin(EVERYWHERE_AFTER_EASTER)
     for when, states in REGIONAL.items():
-        other |= (day == when) & grid.State.isin(states.split())
+        there = grid.State.isin(states.split())
+        other |= (day == when) & there
     for days, states in REGIONAL_AFTER_EASTER.items():
-        other |= (after_easter == days) & grid.State.isin(states.split())
+        there = grid.State.isin(states.split())
+        other |= (after_easter == days) & there
     return np.select([easter, christmas, other], ["b", "c", "a"], "0")
 
 
 def _no_school(grid: DataFrame, after_easter: Series) -> Series:
     """Whether a day lies in the holidays of its state."""
-    begin = pd.to_datetime(grid.Year.astype(str) + "-" + grid.summer)
-    in_summer = (grid.Date - begin).dt.days
+    first_day = grid.Year.astype(str) + "-" + grid.summer
+    in_summer = (grid.Date - pd.to_datetime(first_day)).dt.days
     summer = in_summer.between(0, 41)
     autumn = in_summer.between(82, 95)
     easter = after_easter.between(-8, 5)
@@ -87,24 +96,28 @@ def _field(rng: Rng, n: int, memory: float) -> Series:
     km = STATES[["lat", "lon"]].to_numpy() * [111, 70]  # (states, 2), of a degree here
     distance = np.linalg.norm(km[:, None] - km, axis=2)  # (states, states)
     factor = np.linalg.cholesky(np.exp(-distance / 300))
-    field = factor @ rng.normal(size=(len(STATES), n))  # (states, n)
+    independent = rng.normal(size=(len(STATES), n))
+    days = (factor @ independent).T  # (n, states)
     fresh = np.sqrt(1 - memory**2)  # keeps the standard deviation at 1
     for i in range(1, n):
-        field[:, i] = memory * field[:, i - 1] + fresh * field[:, i]
-    return Series(field.ravel())
+        days[i] = memory * days[i - 1] + fresh * days[i]
+    return Series(days.T.ravel())
 
 
 def weather(rng: Rng, calendar: DataFrame) -> DataFrame:
     """A row for each state and day, in the columns of the archive and with their gaps."""
-    warm, wet, windy, dry, high = (_field(rng, len(DAYS), 0.8) for _ in range(5))
-    season = -np.cos(2 * np.pi * (calendar.Date.dt.day_of_year - 20) / 365)  # 1 in July
-    mean = 9.5 + 9.5 * season + 0.5 * (51 - calendar.lat) + 3.5 * warm  # degrees Celsius
+    warm, wet, windy, dry, high = [_field(rng, len(DAYS), memory=0.8) for _ in range(5)]
+    season = -_yearly(calendar.Date.dt.day_of_year - 20)  # 1 in July
+    south = 51 - calendar.lat  # degrees
+    mean = 9.5 + 9.5 * season + 0.5 * south + 3.5 * warm  # degrees Celsius
     humidity = 76 - 9 * season + 8 * wet - 4 * dry  # per cent
     wind = np.exp(2.4 + 0.4 * windy)  # km/h
     rain = np.maximum(0, 4 * (wet - 0.1)).round(2)  # mm
     no_sight, no_gust, no_clouds = rng.random((3, len(mean)))
-    sight = (14 + 6 * dry).clip(0, 31).round().where(no_sight > 0.024)  # km
-    gust = (3.2 * wind).round().where((windy > 0.4) & (no_gust > 0.3))
+    sight = (14 + 6 * dry).clip(0, 31).round()  # km
+    sight = sight.where(no_sight > 0.024)
+    has_gust = (windy > 0.4) & (no_gust > 0.3)
+    clouds = (5 + 2 * wet - dry).clip(0, 8).round()  # eighths of the sky
 
     table = DataFrame({"file": calendar.StateName, "Date": calendar.Date})
     extremes = {"Max": 1, "Mean": 0, "Min": -1}
@@ -122,14 +135,18 @@ def weather(rng: Rng, calendar: DataFrame) -> DataFrame:
     table["Min_VisibilitykM"] = (sight - 6).clip(lower=0)
     table["Max_Wind_SpeedKm_h"] = 1.9 * wind
     table["Mean_Wind_SpeedKm_h"] = wind
-    table["Max_Gust_SpeedKm_h"] = gust
+    table["Max_Gust_SpeedKm_h"] = (3.2 * wind).round().where(has_gust)
     table["Precipitationmm"] = rain
-    table["CloudCover"] = (5 + 2 * wet - dry).clip(0, 8).round().where(no_clouds > 0.074)
-    fog = (dry < -1) & (wind < 14)
-    table["Events"] = _events(fog, rain, mean)
+    table["CloudCover"] = clouds.where(no_clouds > 0.074)
+    table["Events"] = _events((dry < -1) & (wind < 14), rain, mean)
     table["WindDirDegrees"] = (225 + 70 * high) % 360
     whole = table.filter(regex="Temp|Dew|Humid|Pressure|Wind").columns
     return table.astype(dict.fromkeys(whole, int))
+
+
+def _yearly(days: np.ndarray | Series) -> np.ndarray | Series:
+    """A wave of a year: 1 at day 0, -1 half a year later."""
+    return np.cos(2 * np.pi * days / 365)
 
 
 def _events(fog: Series, rain: Series, celsius: Series) -> Series:
@@ -149,21 +166,28 @@ def _events(fog: Series, rain: Series, celsius: Series) -> Series:
 def searches(rng: Rng) -> DataFrame:
     """How many people searched for the shops, 0 to 100, by week: in the country and most states."""
     sundays = pd.date_range("2012-12-02", periods=148, freq="7D", name="Sunday")
-    season = np.cos(2 * np.pi * (sundays.day_of_year.to_numpy() - 345) / 365)  # 1 in December
-    country = 66 + 9 * season + np.linspace(0, 6, len(sundays))  # (weeks,)
-    deviations = _field(rng, len(sundays), 0.7).to_numpy().reshape(len(STATES), -1)
-    local = country + 5 * deviations  # (states, weeks)
+    weeks = len(sundays)
+    season = _yearly(sundays.day_of_year.to_numpy() - 345)  # 1 in December
+    country = 66 + 9 * season + np.linspace(0, 6, weeks)
+    field = _field(rng, weeks, memory=0.7).to_numpy()
+    local = country + 5 * field.reshape(-1, weeks)  # (states, weeks)
     files = "Rossmann_DE_" + STATES.State.str.removeprefix("HB,")
-    table = DataFrame(local.T, sundays, files).drop(columns=NO_SEARCHES)
-    table["Rossmann_DE"] = country + 2 * rng.normal(size=len(sundays))
+    table = DataFrame(local.T, index=sundays, columns=files)
+    table = table.drop(columns=NO_SEARCHES)
+    table["Rossmann_DE"] = country + 2 * rng.normal(size=weeks)
     table = table.clip(0, 100).round().astype(int)
 
-    table = table.melt(var_name="file", value_name="trend", ignore_index=False).reset_index()
-    saturdays = table.Sunday + pd.Timedelta(days=6)
-    table["week"] = table.Sunday.dt.strftime("%Y-%m-%d") + " - " + saturdays.dt.strftime("%Y-%m-%d")
-    table["State"] = table.file.str.removeprefix("Rossmann_DE").str[1:].replace("NI", "HB,NI")
+    # From a column for each file to a row for each week and file
+    table = table.melt(var_name="file", value_name="trend", ignore_index=False)
+    table = table.reset_index()
+    first = table.Sunday.dt.strftime("%Y-%m-%d")
+    last = (table.Sunday + pd.Timedelta(days=6)).dt.strftime("%Y-%m-%d")
+    table["week"] = first + " - " + last
+    code = table.file.str.removeprefix("Rossmann_DE").str.removeprefix("_")
+    table["State"] = code.replace("NI", "HB,NI")
     # Weeks of the calendar end on Sunday: sales go with the searches of the week after, as the
     # lesson joins them
     table["Year"] = table.Sunday.dt.year
     table["Week"] = table.Sunday.dt.isocalendar().week
-    return table[["file", "week", "trend", "State", "Year", "Week"]].sort_values(["file", "week"])
+    columns = ["file", "week", "trend", "State", "Year", "Week"]
+    return table[columns].sort_values(["file", "week"])

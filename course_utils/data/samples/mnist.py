@@ -20,8 +20,14 @@ def build(target: Path) -> None:
     """
     rng = np.random.default_rng(0)
     x, y = digits()
-    rows = rng.permuted([np.flatnonzero(y == digit) for digit in range(10)], axis=1)  # (10, 500)
-    train = rng.permutation(rows[:, :TRAIN].ravel())
-    test = rng.permutation(rows[:, TRAIN:].ravel())
-    arrays = {"x_train": x[train], "y_train": y[train], "x_test": x[test], "y_test": y[test]}
-    np.savez(target / "mnist.npz", **arrays)
+    rows = [np.flatnonzero(y == digit) for digit in range(10)]
+    shuffled = rng.permuted(rows, axis=1)  # (10, 500), each digit by itself
+    train = rng.permutation(shuffled[:, :TRAIN].ravel())
+    test = rng.permutation(shuffled[:, TRAIN:].ravel())
+    np.savez(
+        target / "mnist.npz",
+        x_train=x[train],
+        y_train=y[train],
+        x_test=x[test],
+        y_test=y[test],
+    )

@@ -42,13 +42,16 @@ def build(target: Path) -> None:
     dates = calendar()
     trend = searches(rng)
     shops = _shops(rng)
+    _add_secrets(rng, shops)
     sky = weather(rng, dates)
     days = _days(shops, dates, sky, trend)
     days["Expected"] = _expected(days)
     luck = np.exp(SIGMA * rng.normal(size=len(days)))
-    days["Sales"] = (days.Open * days.Expected * luck).round().astype(int)
-    crowd = np.exp(0.05 * rng.normal(size=len(days)))
-    days["Customers"] = (days.Sales / days.basket * crowd).round().astype(int)
+    sales = days.Open * days.Expected * luck
+    days["Sales"] = sales.round().astype(int)
+    thrift = np.exp(0.05 * rng.normal(size=len(days)))
+    customers = days.Sales / days.basket * thrift
+    days["Customers"] = customers.round().astype(int)
 
     tables = _sales_tables(rng, days)
     tables["weather"] = sky
@@ -57,39 +60,59 @@ def build(target: Path) -> None:
     tables["store_states"] = shops[["Store", "State"]]
     tables["state_names"] = STATES[["StateName", "State"]]
     for name, table in tables.items():
-        table.to_csv(target / f"{name}.csv", index=False, lineterminator="\n", na_rep="NA")
+        path = target / f"{name}.csv"
+        table.to_csv(path, index=False, lineterminator="\n", na_rep="NA")
 
 
 def _shops(rng: Rng) -> DataFrame:
-    """A row for each shop: the columns of store.csv, its State, and what no table tells."""
+    """A row for each shop: the columns of store.csv, and its State."""
     n = sum(TYPES.values())
-    shops = DataFrame({"Store": np.arange(1, n + 1)})
-    shops["StoreType"] = rng.permutation(np.repeat([*TYPES], [*TYPES.values()]))
+    shops = DataFrame({"Store": range(1, n + 1)})
+    types = np.repeat(list(TYPES), list(TYPES.values()))
+    shops["StoreType"] = rng.permutation(types)
     assortment = rng.choice(["a", "c"], n, p=[0.54, 0.46])
     shops["Assortment"] = np.where(shops.StoreType == "b", "b", assortment)
-    shops["CompetitionDistance"] = np.exp(rng.normal(7.8, 1.2, n)).clip(20, 60000).round(-1)  # m
-    shops.loc[rng.integers(n), "CompetitionDistance"] = np.nan  # one gap, as there are a few there
+    metres = np.exp(rng.normal(7.8, 1.2, n)).clip(20, 60000)
+    shops["CompetitionDistance"] = metres.round(-1)
+    unknown = rng.integers(n)
+    shops.loc[unknown, "CompetitionDistance"] = np.nan
     opened = ["CompetitionOpenSinceMonth", "CompetitionOpenSinceYear"]
-    shops[opened] = rng.integers([[1], [2002]], [[13], [2016]], (2, n)).T
+    shops[opened] = _dates(rng, n, parts=12, years=(2002, 2015))
     shops["Promo2"] = (rng.random(n) < 0.51).astype(int)
     begun = ["Promo2SinceWeek", "Promo2SinceYear"]
-    shops[begun] = rng.integers([[1], [2009]], [[51], [2016]], (2, n)).T
+    shops[begun] = _dates(rng, n, parts=50, years=(2009, 2015))
     shops["PromoInterval"] = rng.choice(INTERVALS, n, p=[0.6, 0.2, 0.2])
-    # The rows that are not set again have gaps
-    shops[opened] = shops.loc[rng.random(n) > 0.32, opened]
+    # Rows that are not set again have gaps
+    is_known = rng.random(n) > 0.32
+    shops[opened] = shops.loc[is_known, opened]
     promo2 = [*begun, "PromoInterval"]
     shops[promo2] = shops.loc[shops.Promo2 == 1, promo2]
-
     shops["State"] = rng.permutation(STATES.State.repeat(STATES.shops))
-    shops["level"] = rng.normal(8.7, 0.25, n) + shops.Assortment.map(ASSORTMENT)
+    return shops
+
+
+def _dates(rng: Rng, n: int, parts: int, years: tuple[int, int]) -> np.ndarray:
+    """Of n shops (n, 2): a month or week from 1 to `parts`, and a year, first and last included."""
+    first, last = years
+    low = [[1], [first]]
+    high = [[parts], [last]]
+    return rng.integers(low, high, (2, n), endpoint=True).T
+
+
+def _add_secrets(rng: Rng, shops: DataFrame) -> None:
+    """What no table tells of a shop, as more columns."""
+    n = len(shops)
+    usual = rng.normal(8.7, 0.25, n)
+    shops["level"] = usual + shops.Assortment.map(ASSORTMENT)
     shops["answer"] = rng.uniform(0.6, 1.4, n)  # to promotions
     shops["tourists"] = rng.normal(0, 0.12, n)  # what school holidays add
     shops["basket"] = shops.StoreType.map(BASKET)
-    june = pd.to_datetime(rng.choice(["2013-06-01", "2014-06-01", "2015-06-01"], n))
-    refit = june + pd.to_timedelta(rng.integers(0, 110, n), "D")
-    shops["refit"] = refit.where(rng.random(n) < 0.5)  # half of the shops: the day it begins
+    june = rng.choice(["2013-06-01", "2014-06-01", "2015-06-01"], n)
+    later = rng.integers(0, 110, n)
+    refit = pd.to_datetime(june) + pd.to_timedelta(later, "D")
+    is_refitted = rng.random(n) < 0.5
+    shops["refit"] = refit.where(is_refitted)  # the day it begins
     shops["refit_days"] = rng.integers(10, 25, n)
-    return shops
 
 
 def _days(shops: DataFrame, dates: DataFrame, sky: DataFrame, trend: DataFrame) -> DataFrame:
@@ -98,36 +121,45 @@ def _days(shops: DataFrame, dates: DataFrame, sky: DataFrame, trend: DataFrame) 
     days = days.merge(sky, left_on=["StateName", "Date"], right_on=["file", "Date"])
     days = days.merge(trend, on=["State", "Year", "Week"])
     days = days.sort_values(["Date", "Store"], ascending=[False, True])
-    week = (days.Date - pd.Timestamp("2012-12-31")).dt.days // 7
+    monday = pd.Timestamp("2012-12-31")
+    week = (days.Date - monday).dt.days // 7
     days["Promo"] = week % 2 * (days.DayOfWeek <= 5)  # in every other week, Monday to Friday
     days["to_refit"] = (days.refit - days.Date).dt.days
     days["since_refit"] = -days.to_refit - days.refit_days
     in_refit = (days.to_refit <= 0) & (days.since_refit < 0)
-    usual = (days.StateHoliday == "0") & (days.DayOfWeek < 7) | (days.StoreType == "b")
-    days["Open"] = (usual & ~in_refit).astype(int)
+    is_workday = (days.StateHoliday == "0") & (days.DayOfWeek < 7)
+    opens = is_workday | (days.StoreType == "b")
+    days["Open"] = (opens & ~in_refit).astype(int)
     return days
 
 
 def _expected(days: DataFrame) -> Series:
     """What a shop sells in a day but for the noise."""
-    return np.exp(_of_calendar(days) + _of_shop(days) + _of_surroundings(days))
+    logarithm = _of_calendar(days) + _of_shop(days) + _of_surroundings(days)
+    return np.exp(logarithm)
 
 
 def _of_calendar(days: DataFrame) -> Series:
     """What the date adds to the logarithm of the sales, differently by region."""
     weekday = days.DayOfWeek - 1
     day = days.Date.dt.day_of_year
-    south, west = (51 - days.lat) / 3, (10 - days.lon) / 3  # near states are alike
-    saturday, monday = weekday == 5, weekday == 0
-    rhythm = WEEKDAY[weekday] + 0.05 * west + 0.06 * south * saturday - 0.04 * west * monday
-    christmas = (0.3 + 0.08 * west) * np.exp(-(((day - 350) / 9) ** 2))
+    south = (51 - days.lat) / 3  # near states are alike
+    west = (10 - days.lon) / 3
+    saturdays = 0.06 * south * (weekday == 5)
+    mondays = 0.04 * west * (weekday == 0)
+    rhythm = WEEKDAY[weekday] + 0.05 * west + saturdays - mondays
+    advent = np.exp(-(((day - 350) / 9) ** 2))  # a bell around 16 December
+    christmas = (0.3 + 0.08 * west) * advent
     winter = 0.04 * south * np.cos(day * 2 * np.pi / 365)
-    payday = 0.12 * np.exp(-((days.Date.dt.day - 1) % 30) / 3)
+    since_payday = (days.Date.dt.day - 1) % 30
+    payday = 0.12 * np.exp(-since_payday / 3)
     growth = 0.04 * (days.Year - 2013)
     before = days.until.map(BEFORE_HOLIDAY).fillna(0)
     after = days.since.map(AFTER_HOLIDAY).fillna(0)
     no_school = 0.06 * days.SchoolHoliday * (weekday < 5)
-    return rhythm + (christmas + winter) + (payday + growth) + (before + after) - no_school
+    season = christmas + winter
+    holidays = before + after
+    return rhythm + season + (payday + growth) + holidays - no_school
 
 
 def _of_shop(days: DataFrame) -> Series:
@@ -138,14 +170,19 @@ def _of_shop(days: DataFrame) -> Series:
         "month": days.CompetitionOpenSinceMonth,
         "day": 15,
     }
-    months = (days.Date - pd.to_datetime(opened)).dt.days.clip(0, 720) // 30  # up to 24
-    lost = 0.3 * np.exp(-days.CompetitionDistance / 3000) * months / 24
+    since = (days.Date - pd.to_datetime(opened)).dt.days
+    months = since.clip(0, 720) // 30  # 24 at most
+    nearness = np.exp(-days.CompetitionDistance / 3000)
+    lost = 0.3 * nearness * months / 24
     begun = days.Promo2SinceYear + days.Promo2SinceWeek / 53
     running = days.Year + days.Week / 53 > begun
     first_month = days.PromoInterval.map(INTERVALS.index, na_action="ignore")  # of each quarter
-    mailed = running & (first_month == (days.Date.dt.month - 1) % 3)
+    month = (days.Date.dt.month - 1) % 3
+    mailed = running & (first_month == month)
     tourists = days.tourists * days.SchoolHoliday
-    refit = days.to_refit.map(CLEARANCE).fillna(0) + days.since_refit.map(REOPENED).fillna(0)
+    clearance = days.to_refit.map(CLEARANCE).fillna(0)
+    reopened = days.since_refit.map(REOPENED).fillna(0)
+    refit = clearance + reopened
     return days.level + promo - lost.fillna(0) + 0.15 * mailed + tourists + refit
 
 
@@ -153,23 +190,26 @@ def _of_surroundings(days: DataFrame) -> Series:
     """What searches and the weather add."""
     events = days.Events.fillna("")
     trend = 0.01 * (days.trend - 66)
-    warmth = 0.006 * (days.Mean_TemperatureC - 10).clip(-10, 15)
+    warmth = (days.Mean_TemperatureC - 10).clip(-10, 15)
     snow = 0.1 * events.str.contains("Snow")
     rain = 0.05 * events.str.contains("Rain")
-    return trend + warmth - snow - rain
+    return trend + 0.006 * warmth - snow - rain
 
 
 def _sales_tables(rng: Rng, days: DataFrame) -> dict[str, DataFrame]:
     """train, test and expected_sales, out of a row for each shop and day."""
+    at = ["Store", "DayOfWeek", "Date"]
     known = ["Open", "Promo", "StateHoliday", "SchoolHoliday"]
     shops = rng.permutation(days.Store.unique())
     half_year = days.Date.between("2014-07-01", "2014-12-31")
     rebuilt = days.Store.isin(shops[:6]) & half_year  # closed for long, as some are there
     late = days.Date >= "2015-08-01"
+    train = days.loc[~late & ~rebuilt, [*at, "Sales", "Customers", *known]]
     in_test = late & days.Store.isin(shops[-62:])
-    train = days[~late & ~rebuilt][["Store", "DayOfWeek", "Date", "Sales", "Customers", *known]]
-    test = days[in_test][["Store", "DayOfWeek", "Date", *known]]
+    test = days.loc[in_test, [*at, *known]]
     test.insert(0, "Id", range(1, len(test) + 1))
-    test["Open"] = test.Open.where(rng.random(len(test)) > 0.002)  # a few gaps, as there
-    expected = days[(days.Open == 1) & ~rebuilt][["Store", "Date", "Expected"]]
-    return {"train": train, "test": test, "expected_sales": expected.round({"Expected": 1})}
+    is_known = rng.random(len(test)) > 0.002  # a few gaps, as there
+    test["Open"] = test.Open.where(is_known)
+    sells = (days.Open == 1) & ~rebuilt
+    expected = days.loc[sells, ["Store", "Date", "Expected"]].round({"Expected": 1})
+    return {"train": train, "test": test, "expected_sales": expected}

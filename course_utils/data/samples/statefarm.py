@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
-from .drawing import Field, Limb, Rng, Surface, halve, moved, noise, palette, render, rotation
+from .drawing import Field, Limb, Rng, Surface, grey, halve, moved, noise, palette, render, rotation
 from .drivers import POSTURES, Paint, Shifts, car, person
 
 __all__ = ["DRIVERS", "FRAMES", "POSTURES", "SIZE", "TEST", "VERSION", "build", "draw"]
@@ -43,7 +43,8 @@ class Camera(NamedTuple):
     def take(self, limbs: list[Limb], build: np.ndarray) -> Surface:
         """What is seen of limbs that are stretched by `build` (3, 3) first."""
         placed = moved(limbs, self.turn @ build, self.unit, self.middle)
-        return render(placed, np.ones((HEIGHT, WIDTH), np.float32), self.light)
+        smooth = np.ones((HEIGHT, WIDTH), np.float32)
+        return render(placed, smooth, self.light)
 
 
 @dataclass(frozen=True)
@@ -67,7 +68,7 @@ class Look:
 def look(driver: int) -> Look:
     """That of a driver, who is the seed; painted once."""
     rng = np.random.default_rng([VERSION, driver])
-    forearm = Paint(int(rng.choice((Paint.SKIN, Paint.SLEEVE))))
+    forearm = Paint.SKIN if rng.integers(2) == 0 else Paint.SLEEVE
     hair = rng.uniform(0.8, 1.1)
     unit = rng.uniform(11, 12.5)
     paints = _paints(rng)
@@ -77,13 +78,16 @@ def look(driver: int) -> Look:
     y, x = np.ogrid[:HEIGHT, :WIDTH]
     y, x = y / unit, x / unit
     contrast = rng.choice((0, 0.4))  # plain or striped
-    wave = np.sin(rng.uniform(4, 9) * y + rng.uniform(-3, 3) * x)
+    density, slant = rng.uniform((4, -3), (9, 3))
+    wave = np.sin(density * y + slant * x)
     stripes = 1 - contrast * (wave > 0)
     sill = rng.uniform(0.8, 2.4) - 0.15 * x  # lower edge of the window, from the head down
-    window = (y - camera.middle[1] / unit < sill) & (x > rng.uniform(1, 4))
-    walls = paints[Paint.WHEEL] * (1 + 0.3 * noise(rng, (WIDTH, HEIGHT), 20)[..., None])
+    pillar = rng.uniform(1, 4)
+    window = (y - camera.middle[1] / unit < sill) & (x > pillar)
+    dirt = 0.3 * noise(rng, (WIDTH, HEIGHT), 20)[..., None]
+    walls = paints[Paint.WHEEL] * (1 + dirt)
     tint = rng.normal(1, 0.06, 3)
-    outside = rng.uniform(0.5, 1) + rng.uniform(-0.1, 0.1, 3)
+    outside = grey(rng, 0.5, 1, cast=0.1)
     return Look(
         forearm=forearm,
         hair=hair,
@@ -101,10 +105,14 @@ def look(driver: int) -> Look:
 
 def _paints(rng: Rng) -> Field:
     """Colours (9, 3) in the order of `Paint`."""
-    shirt, legs = (rng.uniform(0.1, 0.85, (2, 1)) + rng.normal(0, 0.15, (2, 3))).clip(0, 1)
-    thing, seat, dash, wheel = rng.uniform(0.08, 0.4, (4, 1)) + rng.normal(0, 0.02, (4, 3))
-    skin, hair = rng.choice(SKINS), rng.choice(HAIRS)
-    return np.vstack([skin, hair, shirt, legs, thing, seat, dash, wheel, shirt])
+    greys = rng.uniform(0.1, 0.85, (2, 1))
+    clothes = (greys + rng.normal(0, 0.15, (2, 3))).clip(0, 1)
+    dark = rng.uniform(0.08, 0.4, (4, 1))
+    inside = dark + rng.normal(0, 0.02, (4, 3))  # thing, seat, dashboard, wheel
+    skin = rng.choice(SKINS)
+    hair = rng.choice(HAIRS)
+    shirt = clothes[0]
+    return np.vstack([skin, hair, clothes, inside, shirt])
 
 
 def _camera(rng: Rng, unit: float) -> Camera:
@@ -121,20 +129,25 @@ def draw(driver: int, posture: str, frame: int) -> Image.Image:
     ValueError for other postures.
     """
     if posture not in POSTURES:
-        raise ValueError(f"there is no posture {posture}, only {', '.join(POSTURES)}")
-    seed = [VERSION, driver, [*POSTURES].index(posture)]
+        known = ", ".join(POSTURES)
+        raise ValueError(f"there is no posture {posture}, only {known}")
+    number = int(posture.removeprefix("c"))
+    seed = [VERSION, driver, number]
     film = np.random.default_rng(seed)
     now = np.random.default_rng([*seed, frame])
     me = look(driver)
     paints = me.paints.copy()
     paints[Paint.THING] = film.random(3)
     # Two films of a posture differ by more than two frames of a film
-    shifts = film.normal(0, 0.35, (4, 3)) + now.normal(0, 0.08, (4, 3))
+    of_film = film.normal(0, 0.35, (4, 3))
+    shifts = Shifts(*(of_film + now.normal(0, 0.08, (4, 3))))
 
-    limbs = person(POSTURES[posture], Shifts(*shifts), me.forearm, me.hair)
-    surface = nearer(me.camera.take(limbs, me.build), me.car)
+    limbs = person(POSTURES[posture], shifts, me.forearm, me.hair)
+    driven = me.camera.take(limbs, me.build)
+    surface = nearer(driven, me.car)
     light = 0.35 + 0.75 * surface.shade.clip(0)  # (height, width)
-    light = light * np.where(surface.paint == Paint.SHIRT, me.stripes, 1)
+    is_shirt = surface.paint == Paint.SHIRT
+    light = light * np.where(is_shirt, me.stripes, 1)
     lit = paints[surface.paint] * light[..., None]  # (height, width, 3)
     clouds = 0.12 * noise(now, (WIDTH, HEIGHT), 12)[..., None]  # or trees: the car moves
     ground = np.where(me.window, me.outside + clouds, me.walls)
@@ -163,7 +176,7 @@ def build(target: Path) -> None:
     The numbers are shuffled over all, so that a name tells nothing.
     """
     films = []
-    for posture in POSTURES:
+    for posture in sorted(POSTURES):
         for driver in range(DRIVERS + TEST):
             frames = FRAMES if driver < DRIVERS else TEST_FRAMES
             films += [(driver, posture, frame) for frame in range(frames)]
