@@ -54,7 +54,7 @@ def test_no_picture_occurs_twice_and_numbers_say_nothing(folder, table):
 
 def test_two_builds_are_identical(tmp_path, folder, monkeypatch):
     """A build of the first pictures only: numbers change with their count, so drawings are compared."""
-    monkeypatch.setattr(fish, "SPLITS", {"train": (range(2), 1)})
+    monkeypatch.setattr(fish, "SPLITS", {"train": fish.Split(boats=range(2), times=1)})
     for name in "ab":
         (tmp_path / name).mkdir()
         fish.build(tmp_path / name)
@@ -104,7 +104,7 @@ def test_boxes_lie_inside_the_pictures_and_nof_has_none(table):
     assert 0.05 < share.mean() < 0.15
 
 
-@pytest.mark.parametrize("kind", sorted(fish.FISH))
+@pytest.mark.parametrize("kind", sorted(fish.SPECIES))
 def test_the_box_holds_all_that_the_fish_changes(kind, monkeypatch):
     """The same deck without and with the fish, without what the camera adds: pixels that differ fill the box.
 
@@ -113,7 +113,7 @@ def test_the_box_holds_all_that_the_fish_changes(kind, monkeypatch):
     monkeypatch.setattr(fish, "photo", lambda rng, scene: scene)
     for seed in range(10):
         rng = np.random.default_rng(seed)
-        fish.things(rng, plain := fish.deck(1).copy(), rng.integers(1, 5), 0.02, 0.1)
+        plain = fish.cluttered(rng, fish.deck(1), rng.integers(1, 5), 0.02, 0.1)
         scene, (x, y, width, height) = fish.draw(kind, 1, np.random.default_rng(seed))
         rows, columns = np.nonzero(abs(scene - plain).max(2) > 0.02)
         beyond = [x - columns.min(), y - rows.min(), columns.max() + 1 - x - width, rows.max() + 1 - y - height]
@@ -124,9 +124,9 @@ def test_the_box_holds_all_that_the_fish_changes(kind, monkeypatch):
 def test_kinds_differ_in_colour():
     """Mean colour of what a fish of each kind covers, without light and noise: no two kinds are near."""
     means = []
-    for kind in fish.FISH:
-        back, belly, fins, _ = fish.palette(fish.FISH[kind]["colours"])
-        means.append(np.r_[back, belly, fins])
+    for species in fish.SPECIES.values():
+        colours = species.colours
+        means.append(fish.palette(colours.back + colours.belly + colours.fins).ravel())
     apart = np.linalg.norm(np.array(means)[:, None] - means, axis=2) + 9 * np.eye(5)
     assert apart.min() > 0.15
 

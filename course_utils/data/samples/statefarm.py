@@ -1,141 +1,193 @@
-"""Stand-in for Kaggle's State Farm: drivers in ten postures, seen from the passenger's side, drawn here.
+"""Stand-in for Kaggle's State Farm: drivers in ten postures, from the passenger's side, drawn here.
 
-The pictures of a driver in a posture are frames of one film, nearly alike, and each driver has a look of its own.
+The pictures of a driver in a posture are frames of one film, nearly alike, and each driver has a
+look of their own. So whoever validates on drivers seen in training measures memory: that is what
+the lesson shows.
 """
 
-import tomllib
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from types import SimpleNamespace
+from typing import NamedTuple
 
 import numpy as np
 from PIL import Image
 
-from .drawing import Field, Limb, chain, halve, moved, noise, palette, render, rotation
+from .drawing import Field, Limb, Rng, Surface, grey, halve, moved, noise, palette, render, rotation
+from .drivers import POSTURES, Paint, Shifts, car, person
 
 __all__ = ["DRIVERS", "FRAMES", "POSTURES", "SIZE", "TEST", "VERSION", "build", "draw"]
 
 VERSION: int = 1
-SIZE, DRIVERS, FRAMES, TEST = (
-    (80, 60),
-    26,
-    6,
-    4,
-)  # pixels; drivers; frames of a film; drivers of test
-WIDE = (2 * SIZE[0], 2 * SIZE[1])  # painted at twice the size
-SKIN, HAIR, SHIRT, LEGS, THING, SEAT, DASH, WHEEL, SLEEVE = range(9)
-SKINS, HAIRS = (
-    palette("f0c8a8dca884b87c548c5a3c5c3a28"),
-    palette("1c16142e20185a3a208a6238b0a4986a2c1c"),
-)
-POSTURES = tomllib.loads(Path(__file__).with_name("postures.toml").read_text("utf-8"))
+SIZE = (80, 60)  # pixels
+DRIVERS = 26  # of train
+FRAMES = 6  # of each of their films
+TEST = 4  # drivers of test: others, who come after those of train
+TEST_FRAMES = 2  # of each of their films
+
+WIDTH, HEIGHT = 2 * SIZE[0], 2 * SIZE[1]  # it is painted at twice the size
+SKINS = palette("f0c8a8 dca884 b87c54 8c5a3c 5c3a28")
+HAIRS = palette("1c1614 2e2018 5a3a20 8a6238 b0a498 6a2c1c")
+
+# What all pictures of a driver share
 
 
-def arm(side: float, hand: Field, fore: int) -> list[Limb]:
-    elbow = np.add(hand, (0.1, 2.3, 1.25 * side)) / 2 + (-0.2, 1.1, 0.5 * side)
-    upper = chain(SHIRT, (0.1, 2.3, 1.25 * side, 0.62), (*elbow, 0.46))
-    return upper + chain(fore, (*elbow, 0.45), (*hand, 0.3)) + chain(SKIN, (*hand, 0.42))
+class Camera(NamedTuple):
+    """How limbs become pixels."""
+
+    unit: float  # pixels of a radius of the head
+    turn: np.ndarray  # (3, 3)
+    middle: tuple[float, float, float]  # where the head is, pixels
+    light: Field  # (3,), the direction that the light comes from
+
+    def take(self, limbs: list[Limb], build: np.ndarray) -> Surface:
+        """What is seen of limbs that are stretched by `build` (3, 3) first."""
+        placed = moved(limbs, self.turn @ build, self.unit, self.middle)
+        smooth = np.ones((HEIGHT, WIDTH), np.float32)
+        return render(placed, smooth, self.light)
 
 
-def person(posture: str, shift: Field, fore: int, hair: float) -> list[Limb]:
-    """A driver; the rows of `shift` (4, 3) move the right hand, the left hand, the head and what a hand holds."""
-    known = POSTURES[posture]
-    hands = np.array(known["hands"]) + shift[:2]
-    head = chain(SKIN, (0, 0, 0, 0.95), (0.2, 0.5, 0, 0.7)) + chain(SKIN, (0.95, 0.15, 0, 0.18))
-    head += chain(HAIR, (-0.2, -0.4, 0, hair), (-0.4, 0.1, 0, 0.8))
-    head = moved(
-        head, rotation(-known["turn"] - 15 * shift[2, 2], 0, 0), shift=(0.3, 0, 0) + shift[2] / 3
-    )
-    body = chain(SHIRT, (0.1, 2.6, 0, 1.2), (-0.1, 6, 0, 1.3)) + chain(SKIN, (0.1, 1.2, 0, 0.5))
-    body += chain(LEGS, (0, 6.4, 0.6, 0.95), (5, 5.9, 0.8, 0.75), (7, 9, 0.8, 0.6))
-    if "holds" in known:
-        x, y, z = hands[known["holds"]] + (0.2, -0.4, 0.3) + shift[3] / 4
-        body += chain(THING, (x, y + 0.5, z, 0.32), (x, y - 0.5, z, 0.32))
-    return head + body + arm(1, hands[0], fore) + arm(-1, hands[1], fore)
+@dataclass(frozen=True)
+class Look:
+    """Person, clothes, camera, light, and the car."""
+
+    forearm: Paint  # bare or in a sleeve
+    hair: float  # its radius
+    build: np.ndarray  # (3, 3), stretches the body
+    paints: Field  # (9, 3), colours in the order of `Paint`
+    stripes: Field  # (height, width), brightness of the shirt
+    tint: Field  # (3,), of the camera
+    camera: Camera
+    car: Surface
+    window: np.ndarray  # (height, width, 1), where one sees out
+    walls: Field  # (height, width, 3), the inside of the car
+    outside: Field  # (3,), the colour of what is seen through the window
 
 
 @cache
-def look(driver: int) -> SimpleNamespace:
-    """What all pictures of a driver share: person, clothes, camera, light, and the car, painted."""
+def look(driver: int) -> Look:
+    """That of a driver, who is the seed; painted once."""
     rng = np.random.default_rng([VERSION, driver])
-    me = SimpleNamespace(
-        fore=int(rng.choice((SKIN, SLEEVE))), hair=rng.uniform(0.8, 1.1), unit=rng.uniform(11, 12.5)
+    forearm = Paint.SKIN if rng.integers(2) == 0 else Paint.SLEEVE
+    hair = rng.uniform(0.8, 1.1)
+    unit = rng.uniform(11, 12.5)
+    paints = _paints(rng)
+    build = np.diag(rng.uniform(0.88, 1.12, 3))
+    camera = _camera(rng, unit)
+
+    y, x = np.ogrid[:HEIGHT, :WIDTH]
+    y, x = y / unit, x / unit
+    contrast = rng.choice((0, 0.4))  # plain or striped
+    density, slant = rng.uniform((4, -3), (9, 3))
+    wave = np.sin(density * y + slant * x)
+    stripes = 1 - contrast * (wave > 0)
+    sill = rng.uniform(0.8, 2.4) - 0.15 * x  # lower edge of the window, from the head down
+    pillar = rng.uniform(1, 4)
+    window = (y - camera.middle[1] / unit < sill) & (x > pillar)
+    dirt = 0.3 * noise(rng, (WIDTH, HEIGHT), 20)[..., None]
+    walls = paints[Paint.WHEEL] * (1 + dirt)
+    tint = rng.normal(1, 0.06, 3)
+    outside = grey(rng, 0.5, 1, cast=0.1)
+    return Look(
+        forearm=forearm,
+        hair=hair,
+        build=build,
+        paints=paints,
+        stripes=stripes,
+        tint=tint,
+        camera=camera,
+        car=camera.take(car(), np.eye(3)),
+        window=window[..., None],
+        walls=walls,
+        outside=outside,
     )
-    clothes = (rng.uniform(0.1, 0.85, (2, 1)) + rng.normal(0, 0.15, (2, 3))).clip(0, 1)
-    inside = rng.uniform(0.08, 0.4, (4, 1)) + rng.normal(0, 0.02, (4, 3))
-    me.paints = np.vstack([rng.choice(SKINS), rng.choice(HAIRS), clothes, inside, clothes[:1]])
-    me.build, me.turn = (
-        np.diag(rng.uniform(0.88, 1.12, 3)),
-        rotation(*rng.normal((8, 8, 0), (7, 4, 3))),
-    )
-    me.middle, me.light = (
-        (*rng.uniform((40, 28), (50, 36)), 0),
-        rng.uniform((-0.5, -0.9, 0.5), (0.7, -0.3, 0.8)),
-    )
-    y, x = (axis / me.unit for axis in np.ogrid[: WIDE[1], : WIDE[0]])
-    me.stripes = 1 - rng.choice((0, 0.4)) * (
-        np.sin(rng.uniform(4, 9) * y + rng.uniform(-3, 3) * x) > 0
-    )
-    me.window = (
-        (y - me.middle[1] / me.unit < rng.uniform(0.8, 2.4) - 0.15 * x) & (x > rng.uniform(1, 4))
-    )[..., None]
-    me.walls, me.tint = (
-        inside[3] * (1 + 0.3 * noise(rng, WIDE, 20)[..., None]),
-        rng.normal(1, 0.06, 3),
-    )
-    me.outside, a = rng.uniform(0.5, 1) + rng.uniform(-0.1, 0.1, 3), np.linspace(0, 2 * np.pi, 11)
-    rim = np.c_[7 + 0.7 * np.sin(a), 3.8 - 1.9 * np.sin(a), 1.7 * np.cos(a) - 0.2, 0.2 + 0 * a]
-    car = chain(SEAT, (-1.8, 1.5, 0, 1.2), (-1.2, 6.6, 0, 1.4), (4, 7.6, 0, 1.3)) + chain(
-        SEAT, (-1.7, -0.1, 0, 0.8)
-    )
-    car += chain(DASH, (8, 4.4, -2.5, 1.2), (12, 3, -1, 2), (12, 7, 0, 2.6)) + chain(WHEEL, *rim)
-    me.car = render(
-        moved(car, me.turn, me.unit, me.middle), np.ones(WIDE[::-1], np.float32), me.light
-    )
-    return me
+
+
+def _paints(rng: Rng) -> Field:
+    """Colours (9, 3) in the order of `Paint`."""
+    greys = rng.uniform(0.1, 0.85, (2, 1))
+    clothes = (greys + rng.normal(0, 0.15, (2, 3))).clip(0, 1)
+    dark = rng.uniform(0.08, 0.4, (4, 1))
+    inside = dark + rng.normal(0, 0.02, (4, 3))  # thing, seat, dashboard, wheel
+    skin = rng.choice(SKINS)
+    hair = rng.choice(HAIRS)
+    shirt = clothes[0]
+    return np.vstack([skin, hair, clothes, inside, shirt])
+
+
+def _camera(rng: Rng, unit: float) -> Camera:
+    """Looking a little down and from ahead; no two cars have it in the same place."""
+    yaw, pitch, roll = rng.normal((8, 8, 0), (7, 4, 3))
+    x, y = rng.uniform((40, 28), (50, 36))
+    light = rng.uniform((-0.5, -0.9, 0.5), (0.7, -0.3, 0.8))
+    return Camera(unit, rotation(yaw, pitch, roll), (x, y, 0), light)
 
 
 def draw(driver: int, posture: str, frame: int) -> Image.Image:
-    """A frame of the film of a driver in a posture, "c0" to "c9"; the arguments are its seed. ValueError for others."""
-    seed, me = [VERSION, driver, [*POSTURES].index(posture)], look(driver)
-    film, now = np.random.default_rng(seed), np.random.default_rng([*seed, frame])
-    me.paints[THING], shift = (
-        film.random(3),
-        film.normal(0, 0.35, (4, 3)) + now.normal(0, 0.08, (4, 3)),
-    )
-    limbs = moved(person(posture, shift, me.fore, me.hair), me.turn @ me.build, me.unit, me.middle)
-    made = render(limbs, np.ones(WIDE[::-1], np.float32), me.light)
-    depth, shade, paint = (
-        np.where(made[0] > me.car[0], *both) for both in zip(made, me.car, strict=True)
-    )
-    scene = (
-        me.paints[paint]
-        * ((0.35 + 0.75 * shade.clip(0)) * np.where(paint == SHIRT, me.stripes, 1))[..., None]
-    )
-    ground = np.where(me.window, me.outside + 0.12 * noise(now, WIDE, 12)[..., None], me.walls)
-    scene = np.where((depth > -np.inf)[..., None], scene, ground) * film.normal(1, 0.1) * me.tint
-    return Image.fromarray(
-        np.uint8(255 * (halve(scene) + now.normal(0, 0.015, (*SIZE[::-1], 3))).clip(0, 1))
+    """A frame of the film of a driver in a posture, "c0" to "c9"; the arguments are its seed.
+
+    ValueError for other postures.
+    """
+    if posture not in POSTURES:
+        known = ", ".join(POSTURES)
+        raise ValueError(f"there is no posture {posture}, only {known}")
+    number = int(posture.removeprefix("c"))
+    seed = [VERSION, driver, number]
+    film = np.random.default_rng(seed)
+    now = np.random.default_rng([*seed, frame])
+    me = look(driver)
+    paints = me.paints.copy()
+    paints[Paint.THING] = film.random(3)
+    # Two films of a posture differ by more than two frames of a film
+    of_film = film.normal(0, 0.35, (4, 3))
+    shifts = Shifts(*(of_film + now.normal(0, 0.08, (4, 3))))
+
+    limbs = person(POSTURES[posture], shifts, me.forearm, me.hair)
+    driven = me.camera.take(limbs, me.build)
+    surface = nearer(driven, me.car)
+    light = 0.35 + 0.75 * surface.shade.clip(0)  # (height, width)
+    is_shirt = surface.paint == Paint.SHIRT
+    light = light * np.where(is_shirt, me.stripes, 1)
+    lit = paints[surface.paint] * light[..., None]  # (height, width, 3)
+    clouds = 0.12 * noise(now, (WIDTH, HEIGHT), 12)[..., None]  # or trees: the car moves
+    ground = np.where(me.window, me.outside + clouds, me.walls)
+    there = surface.depth > -np.inf
+    scene = np.where(there[..., None], lit, ground)
+
+    exposure = film.normal(1, 0.1)
+    picture = halve(scene * exposure * me.tint)  # of SIZE now
+    picture = picture + now.normal(0, 0.015, picture.shape)  # grain
+    return Image.fromarray(np.uint8(255 * picture.clip(0, 1)))
+
+
+def nearer(one: Surface, other: Surface) -> Surface:
+    """Of two surfaces at each pixel what is nearer to the camera."""
+    wins = one.depth > other.depth
+    return Surface(
+        depth=np.where(wins, one.depth, other.depth),
+        shade=np.where(wins, one.shade, other.shade),
+        paint=np.where(wins, one.paint, other.paint),
     )
 
 
 def build(target: Path) -> None:
-    """Write driver_imgs_list.csv (subject, classname, img), train/c0/img_N.jpg, ... and test/img_N.jpg, ..."""
-    films = [
-        (d, c, k)
-        for c in POSTURES
-        for d in range(DRIVERS + TEST)
-        for k in range(FRAMES if d < DRIVERS else 2)
-    ]
-    table, names = (
-        [],
-        np.random.default_rng(VERSION).permutation(len(films)),
-    )  # a number that tells nothing
-    for (driver, posture, frame), name in zip(films, names, strict=True):
-        file = target / (f"train/{posture}" if driver < DRIVERS else "test") / f"img_{name}.jpg"
-        file.parent.mkdir(parents=True, exist_ok=True)
-        draw(driver, posture, frame).save(file, quality=90)
-        table += [f"p{driver:03d},{posture},{file.name}\n"] * (driver < DRIVERS)
-    (target / "driver_imgs_list.csv").write_text(
-        "subject,classname,img\n" + "".join(sorted(table)), "utf-8"
-    )
+    """Write driver_imgs_list.csv (subject, classname, img), train/c0/img_N.jpg, test/img_N.jpg.
+
+    The numbers are shuffled over all, so that a name tells nothing.
+    """
+    films = []
+    for posture in sorted(POSTURES):
+        for driver in range(DRIVERS + TEST):
+            frames = FRAMES if driver < DRIVERS else TEST_FRAMES
+            films += [(driver, posture, frame) for frame in range(frames)]
+    numbers = np.random.default_rng(VERSION).permutation(len(films))
+    rows = []
+    for (driver, posture, frame), number in zip(films, numbers, strict=True):
+        folder = target / "test"
+        if driver < DRIVERS:
+            folder = target / "train" / posture
+            rows.append(f"p{driver:03d},{posture},img_{number}.jpg\n")
+        folder.mkdir(parents=True, exist_ok=True)
+        draw(driver, posture, frame).save(folder / f"img_{number}.jpg", quality=90)
+    table = "subject,classname,img\n" + "".join(sorted(rows))
+    (target / "driver_imgs_list.csv").write_text(table, "utf-8")
