@@ -33,6 +33,7 @@ DATE_PARTS = [  # as pandas has them; in a table without "_of_"
     "Is_year_start",
 ]
 TIME_PARTS = ["Hour", "Minute", "Second"]
+LARGEST = float(np.finfo(np.float32).max)  # 3.4e38; what is larger becomes infinite
 
 
 def join_df(
@@ -149,7 +150,7 @@ def get_elapsed(df: DataFrame, fld: str, pre: str) -> None:
     if not is_datetime64_any_dtype(df["Date"]):
         raise ValueError("column 'Date' is not dates yet: add_datepart(df, 'Date', drop=False)")
     happens = df[fld].notna().to_numpy(copy=True)
-    happens[happens] = df[fld][happens].astype(bool)
+    happens[happens] = df[fld][happens].to_numpy().astype(bool)
     event = df["Date"].where(happens)  # its date in the row of an event, else a gap
     last = event.groupby(df["Store"], observed=True).ffill()  # the gaps filled, shop by shop
     df[pre + fld] = (df["Date"] - last).dt.days
@@ -315,7 +316,7 @@ def _numbers(columns: Columns, mapper: StandardScaler | None) -> DataFrame:
     for name, largest in numbers.abs().max().items():
         if not isinstance(name, str):
             raise ValueError(f"the name of column {name!r} must be text, to be scaled")
-        if largest > np.finfo(np.float32).max:
+        if largest > LARGEST:
             raise ValueError(f"column {name!r} has numbers too large for float32: {largest:g}")
     return numbers
 
