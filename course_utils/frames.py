@@ -209,17 +209,11 @@ def proc_df(
     """
     if mapper is not None and not do_scale:
         raise ValueError("mapper is of no use without do_scale=True")
-    check_names_differ(df)
-    skipped = [*(skip_flds or []), *([] if y_fld is None else [y_fld])]
-    for name in skipped:
-        choose("column", name, df)
+    columns = _inputs(df, y_fld, skip_flds)
     y = None if y_fld is None else _codes(df[y_fld]).to_numpy(copy=True)
-    columns = dict(df.drop(columns=skipped).items())
-    _check_kinds(columns)
-
     medians = _medians_where_gaps(columns)
     na_dict = dict(medians if na_dict is None else na_dict)
-    fillers = medians | _means(mapper) | na_dict  # the later ones count, where they know a column
+    fillers = medians | _means(mapper) | na_dict  # of those that know a column the last
     filled = _filled(columns, {name: fillers[name] for name in na_dict | medians})
     columns |= _flags(columns, na_dict) | filled
     if do_scale:
@@ -227,26 +221,35 @@ def proc_df(
         mapper = StandardScaler().fit(numbers) if mapper is None else mapper
         columns |= _scaled(numbers, mapper)
     columns |= _numbered(columns, max_n_cat)
-
     table = DataFrame(columns, index=df.index)
     if max_n_cat is not None:
-        table = pd.get_dummies(table, dummy_na=True)
+        table = pd.get_dummies(table, dummy_na=True)  # of the categories that are left
         check_names_differ(table)
     return [table, y, na_dict, mapper] if do_scale else [table, y, na_dict]
 
 
 def check_names_differ(df: DataFrame) -> None:
+    """ValueError for a name that two columns have."""
     twice = df.columns[df.columns.duplicated()]
     if len(twice):
         raise ValueError(f"column {twice[0]!r} is there twice: rename one")
 
 
-def _check_kinds(columns: Columns) -> None:
+def _inputs(df: DataFrame, y_fld: str | None, skip_flds: Names | None) -> Columns:
+    """All columns but y and those to skip; ValueError unless they are numbers or categories."""
+    check_names_differ(df)
+    others = list(skip_flds or [])
+    if y_fld is not None:
+        others.append(y_fld)
+    for name in others:
+        choose("column", name, df)
+    columns = dict(df.drop(columns=others).items())
     for name, column in columns.items():
         if not (is_numeric_dtype(column) or _is_category(column)):
             raise ValueError(
                 f"column {name!r} is neither numbers nor categories: train_cats(df), or skip_flds"
             )
+    return columns
 
 
 def _is_category(column: Series) -> bool:
