@@ -14,21 +14,35 @@ __all__ = ["ColumnarDataset", "ColumnarLoader"]
 
 
 class ColumnarDataset(ArrayDataset):
-    """Columns, or groups of columns, and y: on the device, unless they would take half of a GPU's free memory."""
+    """Columns, or groups of columns, and y last; on the device if there is room for them."""
 
     def __init__(self, *arrays: Any) -> None:
         super().__init__(*arrays)
-        if (
-            DEVICE.type != "cuda"
-            or sum(a.nbytes for a in self.arrays) < torch.cuda.mem_get_info()[0] / 2
-        ):
+        if self._there_is_room():
             self.arrays = [to_device(a) for a in self.arrays]
+
+    def _there_is_room(self) -> bool:
+        if DEVICE.type != "cuda":
+            return True
+        n_bytes = sum(a.nbytes for a in self.arrays)
+        free, _ = torch.cuda.mem_get_info()
+        return n_bytes < free / 2  # a shuffled epoch takes them once more
 
 
 class ColumnarLoader(BatchLoader):
-    """Puts the table in order once an epoch: a batch is then a slice of it, faster than picking its rows."""
+    """Batches (column, …, y) of a `ColumnarDataset`, on the device.
+
+    The table is copied once an epoch, in its order: a batch is then a slice, faster than picking
+    its rows, and whoever writes into it leaves the data set as it is.
+    """
 
     def __iter__(self) -> Iterator[tuple[Tensor, ...]]:
-        rows = self._rows().to(self.dataset.arrays[0].device)
-        batches = zip(*[a[rows].split(self.bs) for a in self.dataset.arrays], strict=True)
-        return (tuple(map(to_device, batch)) for batch in islice(batches, len(self)))
+        arrays = self.dataset.arrays
+        rows = self._rows().to(arrays[0].device)
+        columns = [a[rows].split(self.bs) for a in arrays]
+        batches = zip(*columns, strict=True)
+        return map(_on_device, islice(batches, len(self)))  # BatchNorm cannot train on one row
+
+
+def _on_device(batch: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    return tuple(to_device(column) for column in batch)

@@ -92,7 +92,14 @@ def get_cv_idxs(n: int, cv_idx: int = 0, val_pct: float = 0.2, seed: int = 42) -
 
 
 def split_by_idx(idxs: Iterable[int], *arrays: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Split each array into (the rows in `idxs`, the rest), both in its own order; IndexError for a missing row."""
+    """Split each array into (the rows in `idxs`, the rest), both in its own order.
+
+    `idxs`: row numbers, or a True or False for each row. IndexError for a row that is not there,
+    ValueError for one given twice, as in a column of 0 and 1.
+    """
+    rows = list(idxs)
     mask = np.zeros(len(arrays[0]), bool)
-    mask[list(idxs)] = True
+    mask[rows] = True
+    if mask.sum() < len(rows) and not isinstance(rows[0], (bool, np.bool_)):
+        raise ValueError("a row of val_idxs is given twice: give row numbers, or True and False")
     return [(a[mask], a[~mask]) for a in arrays]

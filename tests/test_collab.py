@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import nn, optim
 
 from course_utils import files
-from course_utils.collab import CollabFilterDataset, EmbeddingDot, EmbeddingDotBias, EmbeddingNet, get_emb
+from course_utils.collab import CollabFilterDataset, EmbeddingDot, EmbeddingDotBias, EmbeddingNet, JoinedDotBias
 from course_utils.core import DEVICE, get_cv_idxs, set_seed, to_np
 from course_utils.data import get_data
 from course_utils.learner import fit, set_lrs
@@ -74,12 +74,45 @@ def test_a_file_without_a_column_is_named_in_one_line(tmp_path):
     assert "\n" not in str(e.value)
 
 
-def test_a_column_with_gaps_is_refused(tmp_path):
-    df = RATINGS.assign(rating=[1, 2, None, 3, 4])
-    with pytest.raises(ValueError, match=r"^column 'rating' has gaps or infinite values: leave those rows out$"):
+@pytest.mark.parametrize("name", ["userId", "movieId", "rating"])
+def test_a_column_with_gaps_is_refused(tmp_path, name):
+    df = RATINGS.copy()
+    df[name] = df[name].where(df.index != 2)
+    with pytest.raises(ValueError, match=rf"^column '{name}' has gaps: leave those rows out$"):
         CollabFilterDataset(tmp_path, df, "userId", "movieId", "rating")
+
+
+def test_a_column_that_is_not_there_is_named(tmp_path):
     with pytest.raises(ValueError, match="unknown column 'item'; known: "):
-        CollabFilterDataset(tmp_path, df, "userId", "item", "rating")
+        CollabFilterDataset(tmp_path, RATINGS, "userId", "item", "rating")
+
+
+@pytest.mark.parametrize("value", [math.inf, -math.inf, 1e39, -1.7e308])
+@pytest.mark.filterwarnings("error")
+def test_ratings_that_are_infinite_as_float32_are_refused(tmp_path, value):
+    df = RATINGS.assign(rating=[1, 2, value, 3, 4])
+    with pytest.raises(ValueError, match=r"^column 'rating' has numbers too large for float32, or infinite$"):
+        CollabFilterDataset(tmp_path, df, "userId", "movieId", "rating")
+
+
+def test_ratings_that_are_text_and_names_of_two_kinds_are_refused(tmp_path):
+    with pytest.raises(ValueError, match=r"^column 'rating' is not numbers$"):
+        CollabFilterDataset(tmp_path, RATINGS.assign(rating=list("abcde")), "userId", "movieId", "rating")
+    df = RATINGS.assign(userId=pd.Series([1, "b", 3, 4, 5], dtype=object))
+    with pytest.raises(ValueError, match=r"^column 'userId' mixes text and numbers: make it one$"):
+        CollabFilterDataset(tmp_path, df, "userId", "movieId", "rating")
+    with pytest.raises(ValueError, match=r"^there are no ratings: the table has no rows$"):
+        CollabFilterDataset(tmp_path, RATINGS[:0], "userId", "movieId", "rating")
+
+
+def test_the_table_given_stays_as_it_is(tmp_path):
+    df = RATINGS.astype({"rating": "float32"})
+    before = df.copy()
+    cf = CollabFilterDataset(tmp_path, df, "userId", "movieId", "rating")
+    data = cf.get_data([0], 2)
+    data.trn_ds.arrays[2].fill_(9)
+    pd.testing.assert_frame_equal(df, before)
+    assert cf.y.tolist() == [4, 0.5, 3, 5, 2]
 
 
 # The models, every number set
@@ -113,21 +146,6 @@ def test_a_number_without_a_row_is_refused_as_by_a_table_of_its_own(row):
             make()(torch.tensor([[1, 1], row]), None)
 
 
-def test_tables_are_parts_of_the_one_that_learns():
-    """What a lesson reads from `m.ib` after training is what training changed; the gradient is that of four tables."""
-    set_seed(0)
-    model, cats = EmbeddingDotBias(3, 4, 5, 1, 5), torch.tensor([[0, 1], [3, 4], [0, 4]])
-    u, i, ub, ib = parts = [t.weight.clone().requires_grad_() for t in (model.u, model.i, model.ub, model.ib)]
-    users, items = cats.unbind(1)
-    out = 1 + 4 * ((u[users] * i[items]).sum(1) + ub[users, 0] + ib[items, 0]).sigmoid()
-    torch.testing.assert_close(model(cats, torch.empty(3, 0)), out)
-    out.square().sum().backward()
-    model(cats, torch.empty(3, 0)).square().sum().backward()
-    optim.SGD(model.parameters(), 0.1).step()
-    for table, before in zip((model.u, model.i, model.ub, model.ib), parts, strict=True):
-        torch.testing.assert_close(table.weight, before - 0.1 * before.grad)
-
-
 def test_network_by_hand():
     model = EmbeddingNet(1, 2, 1, 1, 5, nh=2).eval()
     set_numbers(model.u, [[2], [-1]])
@@ -142,6 +160,27 @@ def test_network_by_hand():
     assert [model.drop1.p, model.drop2.p] == [0.05, 0.5]
 
 
+@pytest.mark.parametrize(("p1", "p2"), [(0.5, 0), (0, 0.5), (0, 0)])
+def test_either_dropout_of_the_network_works_in_training_only(p1, p2):
+    set_seed(0)
+    model = EmbeddingNet(20, 5, 5, 1, 5, p1=p1, p2=p2)
+    cats = torch.randint(0, 5, (30, 2))
+    assert torch.equal(model(cats, None), model(cats, None)) == (p1 == p2 == 0)
+    model.eval()
+    assert torch.equal(model(cats, None), model(cats, None))
+
+
+@pytest.mark.parametrize("kind", [EmbeddingDot, EmbeddingDotBias, EmbeddingNet])
+def test_users_and_items_have_tables_of_their_own_size(kind):
+    scores = () if kind is EmbeddingDot else (1, 5)
+    model = kind(4, 3, 7, *scores).eval()
+    cats = torch.tensor([[u, i] for u in range(3) for i in range(7)])
+    assert model(cats, None).shape == (21,)
+    assert len(model(cats, None).unique()) == 21
+    with pytest.raises(IndexError):
+        model(torch.tensor([[3, 0]]), None)
+
+
 def test_models_start_from_small_uniform_numbers():
     set_seed(0)
     model = EmbeddingDotBias(50, 100, 200, 1, 5)
@@ -151,7 +190,6 @@ def test_models_start_from_small_uniform_numbers():
     for p in tables:
         assert p.abs().max() <= 0.05
         assert p.std().item() == pytest.approx(0.1 / math.sqrt(12), rel=0.15)
-    assert get_emb(30, 30, 0.5).weight.abs().max() > 0.45
 
 
 # Learning
@@ -188,6 +226,8 @@ def test_squared_error_and_one_layer_group(tmp_path):
     learn = dataset(tmp_path).get_learner(4, [0], 2, metrics=[F.l1_loss])
     assert learn.get_layer_groups() == list(learn.model.children())
     assert learn.crit is F.mse_loss
+    assert isinstance(learn.model, JoinedDotBias)
+    assert (learn.model.min_score, learn.model.max_score) == (0.5, 5)
     assert len(learn.fit(1e-2, 1, wds=2e-4)) == 2
     with pytest.raises(ValueError, match="2 rates for 1 layer groups"):
         learn.fit([1e-2, 1e-3], 1)
@@ -198,6 +238,7 @@ def test_squared_error_and_one_layer_group(tmp_path):
     [
         lambda cf: EmbeddingDot(10, cf.n_users, cf.n_items),
         lambda cf: EmbeddingDotBias(10, cf.n_users, cf.n_items, cf.min_score, cf.max_score),
+        lambda cf: JoinedDotBias(10, cf.n_users, cf.n_items, cf.min_score, cf.max_score),
         lambda cf: EmbeddingNet(10, cf.n_users, cf.n_items, cf.min_score, cf.max_score),
     ],
 )

@@ -90,3 +90,13 @@ def test_split_counts_from_the_end_and_refuses_missing_rows():
     assert (last.tolist(), rest.tolist()) == ([3], [0, 1, 2])
     with pytest.raises(IndexError, match="4 is out of bounds"):
         split_by_idx([4], np.arange(4))
+
+
+def test_split_by_true_and_false_but_not_by_zero_and_one():
+    ((yes, no),) = split_by_idx(np.array([False, True, False, True]), np.arange(4))
+    assert (yes.tolist(), no.tolist()) == ([1, 3], [0, 2])
+    ((none, everything),) = split_by_idx([], np.arange(4))
+    assert (len(none), len(everything)) == (0, 4)
+    for rows in ([0, 1, 0, 1], [3, 3], [3, -1]):
+        with pytest.raises(ValueError, match=r"^a row of val_idxs is given twice: give row numbers, or True and"):
+            split_by_idx(rows, np.arange(4))

@@ -1,8 +1,7 @@
-import calendar
+"""Tables as training data, and the network of embeddings and numbers: against scikit-learn, torch, values by hand."""
+
 import copy
-import datetime as dt
 import math
-import time
 
 import numpy as np
 import pandas as pd
@@ -10,410 +9,13 @@ import pytest
 import torch
 import torch.nn.functional as F
 from sklearn.linear_model import LinearRegression
-from sklearn.preprocessing import StandardScaler
 from torch import nn
 
-from course_utils import files
+from course_utils.columns import ColumnarDataset
 from course_utils.core import DEVICE, get_cv_idxs, set_seed, to_np
-from course_utils.data import get_data
 from course_utils.learner import fit
-from course_utils.tabular import (
-    ColumnarModelData,
-    Embeddings,
-    MixedInputModel,
-    add_datepart,
-    apply_cats,
-    exp_rmspe,
-    get_elapsed,
-    join_df,
-    proc_df,
-    train_cats,
-)
-
-
-def one_line(error) -> str:
-    """The message of an error, which must be a single line."""
-    assert "\n" not in str(error.value)
-    return str(error.value)
-
-
-# join_df
-
-
-def test_join_keeps_every_row_of_the_left_in_order_and_marks_double_names():
-    left = pd.DataFrame({"key": ["b", "a", "c", "a"], "x": [1, 2, 3, 4]})
-    right = pd.DataFrame({"name": ["a", "b"], "x": [10, 20]})
-    found = join_df(left, right, "key", "name")
-    assert list(found.columns) == ["key", "x", "name", "x_y"]
-    assert found["x"].tolist() == [1, 2, 3, 4]
-    assert found["x_y"].fillna(-1).tolist() == [20, 10, -1, 10]
-
-
-def test_a_column_of_the_left_that_only_looks_like_a_double_stays():
-    left = pd.DataFrame({"key": [1, 2], "a_y": [3, 4]})
-    found = join_df(left, pd.DataFrame({"key": [1, 2], "a": [5, 6]}), "key")
-    assert found.to_dict("list") == {"key": [1, 2], "a_y": [3, 4], "a": [5, 6]}
-
-
-def test_a_second_join_replaces_the_double_names_of_the_first():
-    left = pd.DataFrame({"key": ["a"], "x": [1]})
-    for value in (2, 3):
-        left = join_df(left, pd.DataFrame({"key": ["a"], "x": [value]}), ["key"])
-    assert left.to_dict("records") == [{"key": "a", "x": 1, "x_y": 3}]
-
-
-# add_datepart
-
-
-def parts_by_hand(day: dt.datetime) -> dict:
-    """What the standard library says of a date."""
-    last = calendar.monthrange(day.year, day.month)[1]
-    quarter = {"start": (1, 4, 7, 10), "end": (3, 6, 9, 12)}
-    return {
-        "Year": day.year, "Month": day.month, "Week": day.isocalendar()[1], "Day": day.day, "Dayofweek": day.weekday(),
-        "Dayofyear": day.timetuple().tm_yday, "Is_month_end": day.day == last, "Is_month_start": day.day == 1,
-        "Is_quarter_end": day.day == last and day.month in quarter["end"],
-        "Is_quarter_start": day.day == 1 and day.month in quarter["start"],
-        "Is_year_end": (day.month, day.day) == (12, 31), "Is_year_start": (day.month, day.day) == (1, 1),
-        "Elapsed": int(day.replace(tzinfo=dt.UTC).timestamp()),
-    }  # fmt: skip
-
-
-def test_date_parts_are_those_of_the_standard_library():
-    first = dt.datetime(1899, 12, 25)
-    days = [first + dt.timedelta(days=int(d)) for d in np.random.default_rng(0).integers(0, 60_000, 300)]
-    days += [dt.datetime(y, m, d) for y in (2012, 2013, 2016) for m, d in [(1, 1), (2, 28), (3, 31), (6, 30), (12, 31)]]
-    df = pd.DataFrame({"Date": [f"{d:%Y-%m-%d}" for d in days]})
-    assert add_datepart(df, "Date") is None
-    expected = pd.DataFrame([parts_by_hand(d) for d in days])
-    pd.testing.assert_frame_equal(df, expected, check_dtype=False)
-    assert {t.kind for t in df.dtypes} == {"i", "b"}  # no types of pandas' own: they would not go into a tensor
-
-
-def test_the_names_of_the_parts_begin_with_the_column_less_date():
-    df = pd.DataFrame({"saledate": ["2011-11-16 13:05:59"], "x": [1]})
-    add_datepart(df, "saledate", drop=False, time=True)
-    assert list(df.columns[:4]) == ["saledate", "x", "saleYear", "saleMonth"]
-    assert list(df.columns[-4:]) == ["saleHour", "saleMinute", "saleSecond", "saleElapsed"]
-    assert df.iloc[0, -4:].tolist() == [13, 5, 59, 1321448759]
-    assert df["saledate"].iloc[0] == pd.Timestamp(2011, 11, 16, 13, 5, 59)
-
-
-def test_a_missing_date_gives_missing_parts_not_numbers_from_nowhere():
-    df = pd.DataFrame({"Date": ["2013-01-01", None]})
-    add_datepart(df, "Date")
-    assert df.loc[1, ["Year", "Week", "Day", "Elapsed"]].isna().all()
-    assert df.loc[0, ["Year", "Week", "Day", "Elapsed"]].tolist() == [2013, 1, 1, 1356998400]
-
-
-def test_dates_with_a_time_zone():
-    df = pd.DataFrame({"Date": pd.to_datetime(["2013-01-01 01:00"]).tz_localize("Europe/Berlin")})
-    add_datepart(df, "Date")
-    assert df.loc[0, ["Year", "Elapsed"]].tolist() == [2013, 1356998400]
-
-
-def test_a_column_that_is_not_there_or_holds_no_dates_is_named():
-    df = pd.DataFrame({"Date": ["2013-01-01", "Monday"], "Data": [1, 2]})
-    with pytest.raises(ValueError, match=r"unknown column 'Dat'; did you mean 'Dat.'\? known: Data, Date") as e:
-        add_datepart(df, "Dat")
-    one_line(e)
-    with pytest.raises(ValueError, match="column 'Date' is not dates: ") as e:
-        add_datepart(df, "Date")
-    one_line(e)
-    assert list(df) == ["Date", "Data"]
-
-
-# get_elapsed
-
-
-def elapsed_by_hand(df: pd.DataFrame, fld: str) -> list[float]:
-    """The loop over the rows, as in the video."""
-    last, found = {}, []
-    for store, date, event in zip(df["Store"], df["Date"], df[fld], strict=True):
-        if event:
-            last[store] = date
-        found.append((date - last[store]).days if store in last else math.nan)
-    return found
-
-
-def random_days(seed: int, stores: int = 4, days: int = 60) -> pd.DataFrame:
-    rng = np.random.default_rng(seed)
-    df = pd.MultiIndex.from_product([range(stores), pd.date_range("2013-01-01", periods=days)]).to_frame(index=False)
-    df.columns = ["Store", "Date"]
-    df["Promo"] = (rng.random(len(df)) < rng.choice([0, 0.02, 0.3])).astype(int)
-    return df.iloc[rng.permutation(len(df))[: int(len(df) * 0.8)]]  # with gaps
-
-
-@pytest.mark.parametrize("ascending", [True, False])
-def test_elapsed_days_are_those_of_a_loop(ascending):
-    for seed in range(40):
-        df = random_days(seed).sort_values(["Store", "Date"], ascending=[True, ascending])
-        expected = elapsed_by_hand(df, "Promo")
-        get_elapsed(df, "Promo", "After")
-        np.testing.assert_array_equal(df["AfterPromo"], expected)
-        assert (df["AfterPromo"].dropna().abs() < 400).all()  # no smallest of all integers for "never" (T8)
-
-
-def test_elapsed_by_hand():
-    df = pd.DataFrame({"Store": 1, "Date": pd.date_range("2013-01-01", periods=4), "Promo": [0, 1, 0, 0]})
-    get_elapsed(df, "Promo", "After")
-    assert df["AfterPromo"].fillna(99).tolist() == [99, 0, 1, 2]
-    with pytest.raises(ValueError, match="unknown column 'Prom'; did you mean 'Promo'"):
-        get_elapsed(df, "Prom", "After")
-    df = df[::-1].copy()
-    get_elapsed(df, "Promo", "Before")
-    assert df["BeforePromo"].fillna(99).tolist() == [99, 99, 0, -1]
-
-
-def row_loop(df: pd.DataFrame, fld: str) -> list[float]:
-    """The loop of the video, on NumPy's scalars."""
-    store, last, found = 0, np.datetime64("NaT"), []
-    for s, event, date in zip(df["Store"].to_numpy(), df[fld].to_numpy(), df["Date"].to_numpy(), strict=True):
-        if s != store:
-            store, last = s, np.datetime64("NaT")
-        if event:
-            last = date
-        found.append((date - last).astype("timedelta64[D]") / np.timedelta64(1, "D"))
-    return found
-
-
-def test_a_gap_is_no_event_and_text_is_refused():
-    df = pd.DataFrame({"Store": 1, "Date": pd.date_range("2020-01-01", periods=4), "Promo": [0, np.nan, 1, 0]})
-    get_elapsed(df, "Promo", "After")
-    assert df["AfterPromo"].fillna(-9).tolist() == [-9, -9, 0, 1]
-    with pytest.raises(ValueError, match="column 'Promo' is text"):
-        get_elapsed(df.astype({"Promo": str}), "Promo", "After")
-
-
-def test_elapsed_takes_a_twentieth_of_the_time_of_a_loop():
-    df = random_days(0, stores=150, days=1000).sort_values(["Store", "Date"])
-    start = time.process_time()
-    expected = row_loop(df, "Promo")
-    middle = time.process_time()
-    get_elapsed(df, "Promo", "After")
-    end = time.process_time()
-    assert end - middle < (middle - start) / 20
-    np.testing.assert_array_equal(df["AfterPromo"], expected)
-
-
-# train_cats, apply_cats
-
-
-def test_text_becomes_ordered_categories_and_nothing_else_changes():
-    df = pd.DataFrame({"s": ["b", "a", None], "n": [1, 2, 3], "c": pd.Categorical(["y", "x", "y"], ["y", "x"])})
-    assert train_cats(df) is None
-    assert df["s"].cat.categories.tolist() == ["a", "b"]
-    assert df["s"].cat.ordered
-    assert df["s"].cat.codes.tolist() == [1, 0, -1]
-    assert df["c"].cat.categories.tolist() == ["y", "x"]
-    assert df["n"].tolist() == [1, 2, 3]
-
-
-@pytest.mark.filterwarnings("error")
-def test_a_category_never_seen_in_training_is_number_zero():
-    trn = pd.DataFrame({"s": ["a", "b", "d"], "k": pd.Categorical([7, 8, 9])})
-    train_cats(trn)
-    new = pd.DataFrame({"s": ["d", "c", None, "a"], "k": [9.0, 5.0, 7.0, 8.0], "other": [1, 2, 3, 4]})
-    apply_cats(new, trn)
-    codes, _, _ = proc_df(new)
-    assert codes["s"].tolist() == [3, 0, 0, 1]
-    assert codes["k"].tolist() == [3, 0, 1, 2]
-    assert codes["other"].tolist() == [1, 2, 3, 4]
-    assert proc_df(trn)[0]["s"].tolist() == [1, 2, 3]
-
-
-def test_categories_of_another_type_are_refused():
-    trn = pd.DataFrame({"shop": ["1", "2"]})
-    train_cats(trn)
-    with pytest.raises(ValueError, match=r"'shop': no value is one of training \(int64 here, (str|object) there\)$"):
-        apply_cats(pd.DataFrame({"shop": [1, 2]}), trn)
-    apply_cats(new := pd.DataFrame({"shop": [None, None]}, dtype=object), trn)  # nothing known is another matter
-    assert new["shop"].isna().all()
-
-
-def test_categories_applied_twice_stay():
-    trn = pd.DataFrame({"s": ["a", "b"]})
-    train_cats(trn)
-    new = pd.DataFrame({"s": ["b"]})
-    for _ in range(2):
-        apply_cats(new, trn)
-    assert new["s"].cat.codes.tolist() == [1]
-
-
-# proc_df
-
-
-def random_table(seed: int) -> pd.DataFrame:
-    """Numbers, flags and categories, with gaps, in random order of columns; y is full."""
-    rng = np.random.default_rng(seed)
-    n = 30
-
-    def holes(values):
-        return pd.Series(values).where(rng.random(n) > rng.choice([0, 0.3]))
-
-    columns = {
-        "y": pd.Series(rng.normal(size=n)), "int": pd.Series(rng.integers(0, 9, n)), "float": holes(rng.normal(size=n)),
-        "float32": holes(rng.normal(size=n)).astype("float32"), "flag": pd.Series(rng.random(n) < 0.5),
-        "Int": holes(rng.integers(0, 5, n)).astype("Int64"), "text": holes(rng.choice(["p", "q", "r"], n)),
-        "cat": holes(rng.choice([3, 1, 2], n)).astype("category"), "skip": pd.Series(["?"] * n),
-    }  # fmt: skip
-    df = pd.DataFrame({name: columns[name] for name in rng.permutation(list(columns)).tolist()})
-    train_cats(df)
-    return df
-
-
-def plain(df: pd.DataFrame, y_fld: str, skip: str, na_dict: dict | None, known: dict) -> tuple[dict, dict]:
-    """`proc_df` in plain Python: ({name: list}, na_dict). `known`: what to put into gaps that training had not."""
-    x, nas, flags = {}, {}, {}
-    for name in [c for c in df if c not in (y_fld, skip)]:
-        values = [None if pd.isna(v) else v for v in df[name].tolist()]
-        if isinstance(df[name].dtype, pd.CategoricalDtype):
-            names = df[name].cat.categories.tolist()
-            x[name] = [0 if v is None else names.index(v) + 1 for v in values]
-            continue
-        there = sorted(float(v) for v in values if v is not None)
-        middle = (there[(len(there) - 1) // 2] + there[len(there) // 2]) / 2
-        if (len(there) < len(values)) if na_dict is None else name in na_dict:
-            nas[name] = middle if na_dict is None else na_dict[name]
-            flags[f"{name}_na"] = [v is None for v in values]
-        filler = nas.get(name, known.get(name, middle))
-        x[name] = [filler if v is None else float(v) for v in values]
-    return x | flags, nas
-
-
-def assert_like(table: pd.DataFrame, expected: dict) -> None:
-    assert set(table.columns) == set(expected)
-    for name, values in expected.items():
-        np.testing.assert_allclose(table[name].to_numpy(float), np.array(values, float), rtol=1e-6, err_msg=name)
-
-
-def test_tables_of_all_kinds_come_out_as_from_plain_python():
-    flagged = 0
-    for seed in range(40):
-        df = random_table(seed)
-        x, y, nas = proc_df(df, "y", skip_flds=["skip"])
-        expected, expected_nas = plain(df, "y", "skip", None, {})
-        assert_like(x, expected)
-        np.testing.assert_array_equal(y, df["y"])
-        assert nas == pytest.approx(expected_nas)
-        flagged += len(nas)
-    assert flagged > 40
-
-
-def test_new_rows_are_treated_as_those_of_training():
-    for seed in range(40):
-        trn, new = random_table(seed), random_table(100 + seed)
-        _, _, nas, mapper = proc_df(trn, "y", skip_flds=["skip"], do_scale=True)
-        apply_cats(new, trn)
-        x, _, nas_again, mapper_again = proc_df(new, "y", ["skip"], do_scale=True, na_dict=nas, mapper=mapper)
-        means = dict(zip(mapper.feature_names_in_, mapper.mean_, strict=True))
-        expected, _ = plain(new, "y", "skip", nas, means)
-        scaled = mapper.transform(pd.DataFrame(expected)[mapper.feature_names_in_].astype(float))
-        expected |= dict(zip(mapper.feature_names_in_, scaled.T, strict=True))
-        assert set(x.columns) == set(expected)
-        for name, values in expected.items():
-            np.testing.assert_allclose(x[name].to_numpy(float), values, rtol=1e-5, atol=1e-6, err_msg=name)
-        assert (nas_again, mapper_again) == (nas, mapper)
-
-
-def test_a_gap_that_training_did_not_have_becomes_an_average_row():
-    trn = pd.DataFrame({"x": [1.0, 2.0, 6.0]})
-    _, _, nas, mapper = proc_df(trn, do_scale=True)
-    new, *_ = proc_df(pd.DataFrame({"x": [None, 6.0]}, dtype=float), do_scale=True, na_dict=nas, mapper=mapper)
-    assert list(new) == ["x"]
-    np.testing.assert_allclose(new["x"], [0, 3 / np.std([1, 2, 6])], atol=1e-6)
-
-
-def test_scaling_is_that_of_scikit_learn():
-    rng = np.random.default_rng(0)
-    df = pd.DataFrame(rng.normal(3, 7, (500, 3)), columns=["a", "b", "c"])
-    df["same"], df["c"] = 5.0, df["c"].where(df["c"] > 0)
-    x, _, _, mapper = proc_df(df, do_scale=True)
-    raw, *_ = proc_df(df)
-    np.testing.assert_allclose(x, StandardScaler().fit_transform(raw.astype(float)), rtol=1e-5, atol=1e-6)
-    assert isinstance(mapper, StandardScaler)
-    assert set(x.dtypes) == {np.dtype("float32")}
-
-
-def test_the_table_given_stays_as_it_is():
-    for seed in range(5):
-        df, nas = random_table(seed), {"float": 0.5}
-        before, nas_before = df.copy(deep=True), dict(nas)
-        x, y, *_ = proc_df(df, "y", skip_flds=["skip"], do_scale=True, na_dict=nas)
-        x.iloc[:, :], y[:] = 0, 0
-        pd.testing.assert_frame_equal(df, before)
-        assert nas == nas_before
-
-
-@pytest.mark.parametrize(("n", "dtype"), [(126, "int8"), (127, "int16"), (32766, "int16"), (32767, "int32")])
-def test_codes_take_the_smallest_type_that_holds_them_all(n, dtype):
-    x, *_ = proc_df(pd.DataFrame({"c": pd.Categorical(range(n))}))
-    assert x["c"].dtype == dtype
-    assert x["c"].tolist() == list(range(1, n + 1))
-
-
-def test_small_categories_become_columns_of_zero_and_one():
-    df = pd.DataFrame({"big": list("abcd"), "small": ["u", "v", None, "u"], "x": [1, 2, 3, 4]})
-    train_cats(df)
-    x, *_ = proc_df(df, max_n_cat=2)
-    assert list(x) == ["big", "x", "small_u", "small_v", "small_nan"]
-    assert x.astype(int).to_numpy().tolist() == [
-        [1, 1, 1, 0, 0],
-        [2, 2, 0, 1, 0],
-        [3, 3, 0, 0, 1],
-        [4, 4, 1, 0, 0],
-    ]
-
-
-def test_targets_may_be_text_or_absent():
-    df = pd.DataFrame({"x": [1, 2, 3], "y": ["no", "yes", "no"]})
-    assert proc_df(df, "y")[1].tolist() == [0, 1, 0]
-    assert proc_df(df[["x"]])[1] is None
-
-
-@pytest.mark.parametrize(
-    ("columns", "kwargs", "message"),
-    [
-        ({"x": [1]}, {"y_fld": "Sales"}, "unknown column 'Sales'; known: x"),
-        ({"x": [1]}, {"skip_flds": ["xx"]}, "unknown column 'xx'; did you mean 'x'? known: x"),
-        ({"x": [1]}, {"na_dict": {"d": 1.0}}, "unknown column 'd'; known: x"),
-        ({"s": ["a"]}, {}, "column 's' is neither numbers nor categories: train_cats(df), or skip_flds"),
-        ({"d": [pd.Timestamp(2013, 1, 1)]}, {}, "column 'd' is neither numbers nor categories: train_cats(df), or"),
-        ({"d": [pd.Timedelta(1)]}, {}, "column 'd' is neither numbers nor categories: train_cats(df), or skip_flds"),
-        ({"x": [math.nan, math.nan]}, {}, "column 'x' has no values at all: drop it, or name it in skip_flds"),
-    ],
-)
-def test_a_column_that_cannot_be_used_is_named(columns, kwargs, message):
-    with pytest.raises(ValueError) as e:  # noqa: PT011  the whole line is compared
-        proc_df(pd.DataFrame(columns), **kwargs)
-    assert one_line(e).startswith(message)
-
-
-def test_a_column_missing_from_new_rows_is_named():
-    _, _, nas, mapper = proc_df(pd.DataFrame({"Distance": [1.0, 2.0], "z": [1, 5]}), do_scale=True)
-    with pytest.raises(ValueError, match="unknown column 'Distance'; known: z"):
-        proc_df(pd.DataFrame({"z": [1]}), do_scale=True, na_dict=nas, mapper=mapper)
-
-
-# exp_rmspe
-
-
-def test_rmspe_by_hand():
-    sales, predicted = np.array([100.0, 200, 400]), np.array([110.0, 150, 400])
-    expected = math.sqrt((0.1**2 + 0.25**2 + 0) / 3)
-    assert exp_rmspe(np.log(predicted), np.log(sales)) == pytest.approx(expected)
-    column = torch.tensor(predicted).log()[:, None]
-    assert exp_rmspe(column, torch.tensor(sales).log()) == pytest.approx(expected)
-
-
-@pytest.mark.parametrize("bad", [0.0, math.nan])
-def test_rmspe_with_sales_of_zero_is_refused(bad):
-    with np.errstate(divide="ignore"):
-        targ = np.log(np.array([100.0, bad]))
-    with pytest.raises(ValueError, match="RMSPE divides by the sales, and 1 of them are 0 or missing") as e:
-        exp_rmspe(np.zeros(2), targ)
-    one_line(e)
-
+from course_utils.tabular import ColumnarModelData, Embeddings, MixedInputModel
+from tests.tables_support import one_line
 
 # ColumnarModelData
 
@@ -455,28 +57,29 @@ def test_test_rows_take_the_columns_in_the_order_of_training(tmp_path):
     assert (cats.tolist(), conts.tolist()) == ([[3]], [[7.0, 1.0]])
 
 
-@pytest.mark.parametrize(("y", "is_reg"), [([1, np.nan, 2], True), ([1, np.inf, 2], True), ([0, 1, 1.5], False)])
-def test_targets_that_are_no_targets_are_refused(tmp_path, y, is_reg):
-    with pytest.raises(ValueError, match="y has gaps, infinite values, or"):
+@pytest.mark.parametrize(
+    ("y", "is_reg", "message"),
+    [
+        ([1, np.nan, 2], True, "y has gaps: leave those rows out"),
+        ([1, None, 2], False, "y has gaps: leave those rows out"),
+        ([1, np.inf, 2], True, "y has numbers too large for float32, or infinite"),
+        ([1, -1e39, 2], True, "y has numbers too large for float32, or infinite"),
+        ([1, np.inf, 2], False, "y has numbers too large for float32, or infinite"),
+        ([0, 1, 1.5], False, "y has fractions: with is_reg=False it holds the numbers of classes"),
+        (["no", "yes", "no"], True, "y is not numbers yet: see proc_df"),
+    ],
+)
+@pytest.mark.filterwarnings("error")
+def test_targets_that_are_no_targets_are_refused(tmp_path, y, is_reg, message):
+    with pytest.raises(ValueError) as e:  # noqa: PT011  the whole line is compared
         ColumnarModelData.from_data_frame(tmp_path, [0], pd.DataFrame({"x": [1.0, 2, 3]}), y, [], is_reg=is_reg)
+    assert one_line(e) == message
 
 
 def test_a_column_of_targets_is_one_target(tmp_path):
     df = pd.DataFrame({"x": [1.0, 2, 3], "y": [4.0, 5, 6]})
     data = ColumnarModelData.from_data_frame(tmp_path, [0], df[["x"]], df[["y"]], [])
     assert data.trn_y.tolist() == [5, 6]
-
-
-def test_numbers_are_no_dates():
-    with pytest.raises(ValueError, match="column 'Date' is not dates: it is numbers"):
-        add_datepart(pd.DataFrame({"Date": [20150101]}), "Date")
-
-
-def test_there_must_be_numbers_to_scale():
-    df = pd.DataFrame({"shop": ["a", "b"]})
-    train_cats(df)
-    with pytest.raises(ValueError, match="no columns of numbers to scale"):
-        proc_df(df, do_scale=True)
 
 
 def test_class_numbers_stay_whole(tmp_path):
@@ -510,16 +113,87 @@ def test_a_target_may_have_several_columns(tmp_path):
         ({"x": [1.0, 2]}, [1, 2], ["Store"], "unknown column 'Store'; known: x"),
         ({"c": ["a", "b"]}, [1, 2], ["c"], "column 'c' is not codes yet: see proc_df"),
         ({"c": [1.0, 2]}, [1, 2], ["c"], "column 'c' is not codes yet: see proc_df"),
-        ({"c": [1, -1]}, [1, 2], ["c"], "column 'c' is not codes yet: see proc_df"),
+        ({"c": [1, -1]}, [1, 2], ["c"], "column 'c' has codes below 0, for which there is no row"),
+        ({"c": pd.array([1, None])}, [1, 2], ["c"], "column 'c' of codes has gaps: see proc_df"),
         ({"c": ["a", "b"]}, [1, 2], [], "column 'c' is not numbers yet: see proc_df"),
-        ({"x": [1.0, math.nan]}, [1, 2], [], "column 'x' is not numbers yet: see proc_df"),
+        ({"x": [1.0, math.nan]}, [1, 2], [], "column 'x' has gaps: see proc_df"),
+        ({"x": pd.array([1, None])}, [1, 2], [], "column 'x' has gaps: see proc_df"),
+        ({"x": [1.0, -math.inf]}, [1, 2], [], "column 'x' has numbers too large for float32, or infinite"),
+        ({"z": [1, 2], "x": [1.0, 1e39]}, [1, 2], [], "column 'x' has numbers too large for float32, or infinite"),
         ({"x": [1.0, 2]}, [1], [], "inputs and targets differ in length: [2, 2, 1]"),
     ],
 )
+@pytest.mark.filterwarnings("error")
 def test_tables_that_are_not_ready_are_refused(tmp_path, df, y, cats, message):
     with pytest.raises(ValueError) as e:  # noqa: PT011  the whole line is compared
         ColumnarModelData.from_data_frame(tmp_path, [0], pd.DataFrame(df), y, cats)
     assert one_line(e) == message
+
+
+def test_a_column_that_is_there_twice_is_named(tmp_path):
+    df = pd.DataFrame([[1, 2], [3, 4]], columns=["x", "x"])
+    with pytest.raises(ValueError, match=r"^column 'x' is there twice: rename one$"):
+        ColumnarModelData.from_data_frame(tmp_path, [0], df, [1, 2], [])
+
+
+def test_columns_of_pandas_own_types_are_read(tmp_path):
+    df = pd.DataFrame({"c": pd.array([1, 2, 3]), "x": pd.array([1.5, 2.5, 3.5]), "f": [True, False, True]})
+    data = ColumnarModelData.from_data_frame(tmp_path, [2], df, pd.array([4, 5, 6]), ["c"])
+    assert [a.tolist() for a in data.trn_ds.arrays] == [[[1], [2]], [[1.5, 1.0], [2.5, 0.0]], [4.0, 5.0]]
+
+
+def test_a_table_of_the_user_stays_as_it_is(tmp_path):
+    """Whatever is written into the data set."""
+    df, y = pd.DataFrame({"c": [1, 2, 3], "x": [1.0, 2, 3]}), np.array([4.0, 5, 6], np.float32)
+    before = df.copy()
+    data = ColumnarModelData.from_data_frame(tmp_path, [0], df, y, ["c"], test_df=df)
+    for ds in (data.trn_ds, data.val_ds, data.test_ds):
+        for a in ds.arrays:
+            a.fill_(9)
+    pd.testing.assert_frame_equal(df, before)
+    assert y.tolist() == [4, 5, 6]
+    xs = [np.arange(3.0, dtype=np.float32)]
+    data = ColumnarModelData.from_arrays(tmp_path, [0], xs, y, test_xs=xs)
+    for ds in (data.trn_ds, data.val_ds, data.test_ds):
+        ds.arrays[0].fill_(9)
+    assert xs[0].tolist() == [0, 1, 2]
+
+
+def test_training_rows_are_copied_once(tmp_path, monkeypatch):
+    """A data set takes what the split has copied as it is: a large table would lie in memory twice."""
+    given = []
+    kept = ColumnarDataset.__init__
+    monkeypatch.setattr(ColumnarDataset, "__init__", lambda self, *a: given.append((self, a)) or kept(self, *a))
+    small_data(tmp_path)
+    for ds, arrays in given:
+        for mine, theirs in zip(ds.arrays, arrays, strict=True):
+            assert DEVICE.type != "cpu" or mine.data_ptr() == theirs.data_ptr()
+    assert len(given) == 2
+
+
+def test_rows_that_validate_may_be_true_and_false_but_not_zero_and_one(tmp_path):
+    """Read as row numbers, a column of 0 and 1 would make a set of rows 0 and 1."""
+    df = pd.DataFrame({"x": np.arange(6.0), "is_valid": [0, 0, 0, 1, 0, 1]})
+    with pytest.raises(ValueError, match=r"^a row of val_idxs is given twice: give row numbers, or True and False$"):
+        ColumnarModelData.from_data_frame(tmp_path, df["is_valid"], df[["x"]], df["x"], [])
+    data = ColumnarModelData.from_data_frame(tmp_path, df["is_valid"] == 1, df[["x"]], df["x"], [])
+    assert (data.val_y.tolist(), data.trn_y.tolist()) == ([3, 5], [0, 1, 2, 4])
+
+
+def test_no_test_rows_are_refused(tmp_path):
+    df = pd.DataFrame({"x": [1.0, 2]})
+    with pytest.raises(ValueError, match=r"^there are no test rows: leave them out, or give some$"):
+        ColumnarModelData.from_data_frame(tmp_path, [0], df, [1, 2], [], test_df=df[:0])
+    with pytest.raises(ValueError, match=r"^there are no test rows"):
+        ColumnarModelData.from_arrays(tmp_path, [0], [np.arange(2)], [1, 2], test_xs=[])
+
+
+def test_arrays_may_be_a_data_frame_or_a_tuple_of_columns(tmp_path):
+    for xs in (pd.DataFrame({"a": [1, 2, 3], "b": [4, 5, 6]}), ([1, 2, 3], [4, 5, 6])):
+        data = ColumnarModelData.from_arrays(tmp_path, [0], xs, [7, 8, 9], bs=2)
+        assert [x.tolist() for x in next(iter(data.val_dl))] == [[1], [4], [7]]
+    with pytest.raises(ValueError, match=r"^xs must be \(n, columns\), not \(3,\); or a list of columns$"):
+        ColumnarModelData.from_arrays(tmp_path, [0], np.arange(3), [7, 8, 9])
 
 
 # The model
@@ -528,16 +202,15 @@ def test_tables_that_are_not_ready_are_refused(tmp_path, df, y, cats, message):
 class Reference(nn.Module):
     """The model as in the video: a table for each category, looked up one by one."""
 
-    def __init__(self, model: MixedInputModel) -> None:
+    def __init__(self, model: MixedInputModel, sizes: list[tuple[int, int]]) -> None:
         super().__init__()
-        self.embs = nn.ModuleList(nn.Embedding(*table.weight.shape) for table in model.embs)
+        self.embs = Embeddings(sizes)
         for mine, theirs in zip(self.embs, model.embs, strict=True):
             mine.weight.data = theirs.weight.data.clone()
         self.hidden, self.outp, self.y_range = copy.deepcopy(model.hidden), copy.deepcopy(model.outp), model.y_range
 
     def forward(self, x_cat, x_cont):
-        x = torch.cat([table(x_cat[:, i]) for i, table in enumerate(self.embs)], 1)
-        x = self.outp(self.hidden(torch.cat([x, x_cont], 1)))[:, 0]
+        x = self.outp(self.hidden(torch.cat([self.embs(x_cat), x_cont], 1)))[:, 0]
         return self.y_range[0] + (self.y_range[1] - self.y_range[0]) * torch.sigmoid(x)
 
 
@@ -550,10 +223,10 @@ def random_batch(n: int = 64, n_cont: int = 2, seed: int = 0) -> tuple[torch.Ten
     return torch.stack(codes, 1), torch.randn(n, n_cont, generator=g)
 
 
-def test_one_lookup_equals_one_for_each_table_forwards_and_backwards():
+def test_the_model_equals_that_of_the_video_forwards_and_backwards():
     set_seed(0)
     model = MixedInputModel(SIZES, 2, 0, 1, [6, 4], [0, 0], (-1, 3))
-    reference, (codes, numbers) = Reference(model), random_batch()
+    reference, (codes, numbers) = Reference(model, SIZES), random_batch()
     for m in (model, reference):
         (m(codes, numbers) ** 2).sum().backward()
     torch.testing.assert_close(model(codes, numbers), reference(codes, numbers))
@@ -561,25 +234,6 @@ def test_one_lookup_equals_one_for_each_table_forwards_and_backwards():
     for table, gradient in zip(reference.embs, gradients, strict=True):
         torch.testing.assert_close(gradient.view_as(table.weight), table.weight.grad)
     torch.testing.assert_close(model.outp.weight.grad, reference.outp.weight.grad)
-
-
-@pytest.mark.skipif(DEVICE.type != "cpu", reason="on a GPU codes are not checked: it would wait for the answer")
-@pytest.mark.parametrize("codes", [[5, 0, 0], [0, 2, 0], [0, 0, 7], [0, -1, 0]])
-def test_a_code_without_a_row_is_refused_and_no_neighbour_read(codes):
-    with pytest.raises(IndexError, match=r"codes from \[.*\] to \[.*\] for tables of \[5, 2, 7\] rows"):
-        Embeddings(SIZES)(torch.tensor([[4, 1, 6], codes]))
-
-
-def test_a_table_of_the_model_is_the_memory_it_trains():
-    embs = Embeddings(SIZES)
-    assert [tuple(table.weight.shape) for table in embs] == SIZES
-    with torch.no_grad():
-        embs[1].weight[1, 0] = 42
-    codes = torch.tensor([[0, 1, 0]])
-    assert embs(codes)[0, 3] == 42
-    torch.testing.assert_close(embs(codes)[0, 4:], embs[2].weight[0])
-    with pytest.raises(IndexError):
-        embs[3]
 
 
 def test_prediction_by_hand():
@@ -621,6 +275,16 @@ def test_either_kind_of_column_may_be_absent(sizes, n_cont):
     out = model(codes[:, : len(sizes)], numbers)
     assert out.shape == (64, 3)
     out.sum().backward()
+
+
+def test_the_range_may_be_an_array_or_absent():
+    codes, numbers = random_batch()
+    set_seed(0)
+    free = MixedInputModel(SIZES, 2, 0, 1, [6], [0]).eval()
+    set_seed(0)
+    squeezed = MixedInputModel(SIZES, 2, 0, 1, [6], [0], np.array([0, 9.6])).eval()
+    torch.testing.assert_close(squeezed(codes, numbers), 9.6 * free(codes, numbers).sigmoid())
+    assert free.y_range is None
 
 
 def test_dropout_of_embeddings_and_layers_works_in_training_only():
@@ -719,63 +383,84 @@ def test_test_rows_are_predicted_and_weights_saved(tmp_path):
     assert not np.array_equal(learn.predict(True), before)
     learn.load("first")
     np.testing.assert_array_equal(learn.predict(True), before)
-    assert "Embeddings" in str(learn.summary())
+    assert "JoinedEmbeddings" in str(learn.summary())
 
 
-@pytest.mark.parametrize(("emb_szs", "n_cont"), [([(6, 4)], 2), ([(7, 4)], 3), ([(7, 4), (2, 1)], 2), ([], 2)])
-def test_sizes_that_do_not_fit_the_data_are_refused(tmp_path, emb_szs, n_cont):
-    with pytest.raises(ValueError, match=r"the data have codes up to \[6\] and n_cont 2: not as emb_szs") as e:
+@pytest.mark.parametrize(
+    ("emb_szs", "n_cont", "message"),
+    [
+        ([(6, 4)], 2, "emb_szs[0] has 6 rows for codes from 1 to 6"),
+        ([(7, 4)], 3, "n_cont is 3, but the table has 2 columns of numbers"),
+        ([(7, 4), (2, 1)], 2, "2 emb_szs, but the table has 1 columns of codes"),
+        ([], 2, "0 emb_szs, but the table has 1 columns of codes"),
+    ],
+)
+def test_sizes_that_do_not_fit_the_data_are_refused(tmp_path, emb_szs, n_cont, message):
+    with pytest.raises(ValueError) as e:  # noqa: PT011  the whole line is compared
         planted(tmp_path).get_learner(emb_szs, n_cont, 0, 1, [8], [0])
-    one_line(e)
+    assert one_line(e) == message
 
 
-def test_negative_codes_are_refused(tmp_path):
-    """They would be read from the table before."""
-    data = planted(tmp_path)
-    data.val_ds.arrays[0][0, 0] = -1
-    with pytest.raises(ValueError, match="the data have codes up to"):
+@pytest.mark.parametrize("part", ["trn_ds", "val_ds", "test_ds"])
+@pytest.mark.parametrize("code", [-1, 7])
+def test_codes_without_a_row_are_refused_in_each_set(tmp_path, part, code):
+    """They would be read from the table beside."""
+    test = pd.DataFrame({"code": [0, 6], "x": [0.0, 1.0], "noise": [0.0, 0.0]})
+    data = planted(tmp_path, test_df=test)
+    getattr(data, part).arrays[0][0, 0] = code
+    with pytest.raises(ValueError, match=r"^emb_szs\[0\] has 7 rows for codes from -?\d to \d$"):
         data.get_learner([(7, 4)], 2, 0, 1, [8], [0])
 
 
-# Real data
+def of_targets(path, y, is_reg=True) -> ColumnarModelData:
+    x = pd.DataFrame({"x": np.arange(float(len(y)))})
+    return ColumnarModelData.from_data_frame(path, [0, 1], x, y, [], bs=2, is_reg=is_reg)
 
 
-@pytest.fixture(scope="module")
-def rossmann(real_data, tmp_path_factory):
-    """Folder of the real tables."""
-    root = tmp_path_factory.mktemp("rossmann")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(files, "ROOT", root)
-        patch.delenv("COURSE_DATA", raising=False)
-        patch.setenv("COURSE_MIRROR", str(real_data))
-        return get_data("rossmann", "full")
+@pytest.mark.parametrize(
+    ("shape", "out_sz", "message"),
+    [
+        ((6, 2), 1, "y is (4, 2), but with out_sz=1 it must be (4,)"),
+        ((6,), 2, "y is (4,), but with out_sz=2 it must be (4, 2)"),
+        ((6, 3), 2, "y is (4, 3), but with out_sz=2 it must be (4, 2)"),
+    ],
+)
+def test_targets_that_the_outputs_do_not_fit_are_refused(tmp_path, shape, out_sz, message):
+    """torch would spread one over the other, and train on another loss."""
+    with pytest.raises(ValueError) as e:  # noqa: PT011  the whole line is compared
+        of_targets(tmp_path, np.zeros(shape)).get_learner([], 1, 0, out_sz, [4], [0])
+    assert one_line(e) == message
 
 
-@pytest.mark.real
-def test_elapsed_days_of_real_shops_are_those_of_a_loop(rossmann):
-    train = pd.read_csv(rossmann / "train.csv", low_memory=False, parse_dates=["Date"])
-    train = train[train["Store"] % 100 == 0]
-    train["StateHoliday"] = train["StateHoliday"] != "0"
-    for ascending in (True, False):
-        df = train.sort_values(["Store", "Date"], ascending=[True, ascending])
-        for fld in ("StateHoliday", "SchoolHoliday", "Promo"):
-            expected = elapsed_by_hand(df, fld)
-            get_elapsed(df, fld, "x")
-            np.testing.assert_array_equal(df[f"x{fld}"], expected)
+@pytest.mark.parametrize("y", [[0, 1, 1, 2, 3, 1], [1, 3, 1, 2, 1, 2], [0, 1, 1, -1, 0, 1]])
+def test_classes_that_have_no_output_are_refused(tmp_path, y):
+    message = r"^y has classes -?\d to \d, but with out_sz=3 they are 0 to 2$"
+    with pytest.raises(ValueError, match=message) as e:
+        of_targets(tmp_path, y, is_reg=False).get_learner([], 1, 0, 3, [4], [0])
+    one_line(e)
 
 
-@pytest.mark.real
-def test_the_real_tables_join_without_a_gap(rossmann):
-    """Cells of the lesson, on the real tables: every day finds its weather and its searches."""
-    names = ("train", "store", "store_states", "state_names", "googletrend", "weather")
-    read = {name: pd.read_csv(rossmann / f"{name}.csv", low_memory=False) for name in names}
-    trend, weather = read["googletrend"], join_df(read["weather"], read["state_names"], "file", "StateName")
-    trend["Date"] = trend["week"].str.split(" - ", expand=True)[0]
-    trend["State"] = trend["file"].str.split("_", expand=True)[2].replace("NI", "HB,NI")
-    train = read["train"]
-    for table in (train, trend, weather):
-        add_datepart(table, "Date", drop=False)
-    joined = join_df(train, join_df(read["store"], read["store_states"], "Store"), "Store")
-    joined = join_df(join_df(joined, trend, ["State", "Year", "Week"]), weather, ["State", "Date"])
-    assert len(joined) == 1_017_209
-    assert joined[["trend", "Mean_TemperatureC", "StoreType"]].notna().all().all()
+def test_classes_are_one_number_a_row(tmp_path):
+    with pytest.raises(ValueError, match=r"^y is \(4, 2\), but with out_sz=2 it must be \(4,\)$"):
+        of_targets(tmp_path, np.ones((6, 2)), is_reg=False).get_learner([], 1, 0, 2, [4], [0])
+
+
+def test_several_targets_and_a_loss_of_ones_own_train(tmp_path):
+    learn = of_targets(tmp_path, np.arange(12.0).reshape(6, 2)).get_learner([], 1, 0, 2, [4], [0])
+    assert learn.fit(1e-3, 1)
+    assert learn.predict().shape == (2, 2)
+
+    def quantiles(preds, y):
+        wrong = y[:, None] - preds  # (n, 3)
+        at = torch.tensor([0.1, 0.5, 0.9], device=preds.device)
+        return torch.maximum(at * wrong, (at - 1) * wrong).mean()
+
+    learn = of_targets(tmp_path, np.arange(6.0)).get_learner([], 1, 0, 3, [4], [0], crit=quantiles)
+    assert learn.fit(1e-3, 1)
+    assert learn.crit is quantiles
+
+
+def test_data_from_arrays_have_no_codes_and_numbers(tmp_path):
+    data = ColumnarModelData.from_arrays(tmp_path, [0], np.ones((5, 2)), np.zeros(5))
+    with pytest.raises(ValueError, match=r"^get_learner needs codes and numbers: make the data by from_data_frame$"):
+        data.get_learner([], 2, 0, 1, [4], [0])
