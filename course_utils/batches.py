@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 import numpy as np
 import torch
@@ -55,15 +55,24 @@ class ArrayDataset:
         return self.tfm.denorm(x)
 
 
-class BatchLoader:
+class Batched(Protocol):
+    """What a `BatchLoader` walks through: rows that can be counted and taken together."""
+
+    def __len__(self) -> int: ...
+
+    def batch(self, idx: Tensor) -> tuple[Tensor, ...]: ...
+
+
+D = TypeVar("D", bound=Batched)
+
+
+class BatchLoader(Generic[D]):
     """Batches (x, …, y) of `bs` rows; `shuffle`: in a new order at each pass, without a last batch of a single row.
 
     An epoch is `passes` passes: with fewer pictures than in the video, 2.5 make its number of batches; 0.5 is half one.
     """
 
-    def __init__(
-        self, dataset: ArrayDataset, bs: int, shuffle: bool = False, passes: float = 1
-    ) -> None:
+    def __init__(self, dataset: D, bs: int, shuffle: bool = False, passes: float = 1) -> None:
         if bs < 1:
             raise ValueError(f"the batch size must be 1 or more, not {bs}")
         if not len(dataset):

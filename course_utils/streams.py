@@ -1,8 +1,6 @@
-"""Texts as batches: streams side by side for language models, reviews of like length for classifiers."""
+"""Texts as batches: streams side by side for language models, reviews of like length for judges."""
 
-import math
 from collections.abc import Iterator, Sequence
-from itertools import chain, islice, pairwise
 
 import numpy as np
 import torch
@@ -18,77 +16,127 @@ __all__ = ["BucketLoader", "LanguageModelLoader", "ReviewDataset", "StreamDatase
 
 
 class StreamDataset:
-    """Tokens, int64 (N,), as `bs` parallel streams: `x`, (n, bs), and the token after each, `y`; n = (N - 1) // bs."""
+    """Tokens, int64 (N,), as `bs` streams side by side, on the device. Used in lessons 4 and 6.
+
+    `x`, (n, bs), and `y`, (n, bs), the token after each; n = (N - 1) // bs, what is left over at
+    the end goes. The tokens a to k as two streams (bs = 2, n = 5):
+
+        x   a f        y   b g
+            b g            c h
+            c h            d i
+            d i            e j
+            e j            f k
+
+    `pieces`: the batches of about `bptt` rows that a pass has, as the videos count them.
+    ValueError for fewer than bs + 1 tokens.
+    """
 
     def __init__(self, tokens: Tensor, bs: int, bptt: int) -> None:
         n = (len(tokens) - 1) // bs
-        self.bs, self.bptt, self.pieces = (
-            bs,
-            bptt,
-            max(n // bptt - 1, 1),
-        )  # as the videos count batches
-        self.x, self.y = (
-            to_device(t[: n * bs].view(bs, n).t().contiguous()) for t in (tokens, tokens[1:])
-        )
+        if n < 1:
+            raise ValueError(f"{len(tokens)} tokens are too few for {bs} streams: a smaller bs?")
+        self.bs = bs
+        self.bptt = bptt
+        self.pieces = max(n // bptt - 1, 1)
+        streams = tokens[: n * bs + 1].unfold(0, n + 1, n)  # (bs, n + 1): a to f, f to k
+        rows = to_device(streams.t().contiguous())  # (n + 1, bs)
+        self.x = rows[:-1]  # (n, bs)
+        self.y = rows[1:]  # (n, bs), the same memory
 
     def __len__(self) -> int:
+        """So that a loader of batches of `bs` counts `pieces` of them."""
         return self.bs * self.pieces
 
 
 class LanguageModelLoader(BatchLoader):
-    """Batches (x (t, bs), y (t * bs,)) of the streams in order, each token once; x[:, i] goes on in the next batch.
+    """Batches (x (t, bs), y (t * bs,)) of the streams in order, each token once. Lessons 4 and 6.
 
-    `shuffle`: not t = bptt, or nearly, but drawn from N(bptt, 5), now and then from N(bptt / 2, 5), 5 at least, and
-    scaled so that the batches fill the streams: else each epoch would cut at the same places (arXiv:1708.02182).
+    x[:, i] goes on in the next batch. t is bptt or a little more, alike for all. `shuffle`: t is
+    drawn from N(bptt, 5), now and then from N(bptt / 2, 5), and scaled so that the batches fill the
+    streams: else each epoch would cut at the same places (arXiv:1708.02182).
     """
 
+    dataset: StreamDataset
+
+    def _lengths(self) -> Tensor:
+        """What each batch of a pass wishes for, (pieces,), beyond the one token that it has."""
+        n = self.dataset.pieces
+        bptt = self.dataset.bptt
+        if not self.shuffle:
+            return torch.ones(n)  # all the same
+        mean = torch.where(torch.rand(n) < 0.95, bptt, bptt / 2)
+        return torch.normal(mean, 5.0).int().clamp(min=5) - 1
+
     def _ends(self) -> list[int]:
-        """Where each batch of a pass ends: at the last token in the end, one token at least after the one before."""
-        ds, ones = self.dataset, torch.ones(self.dataset.pieces)
-        mean = (
-            ds.bptt * torch.where(torch.rand_like(ones) < 0.95, ones, ones / 2)
-            if self.shuffle
-            else ones
-        )
-        shares = torch.normal(mean, 5.0).int().clamp(min=5) - 1 if self.shuffle else ones
-        total, free = shares.double().cumsum(0), len(ds.x) - ds.pieces
-        return (ones.cumsum(0).long() + (total * free / total[-1]).long()).tolist()
+        """Where each batch of a pass ends: one token for each, the others shared by the wishes."""
+        n = self.dataset.pieces
+        wished = self._lengths().double().cumsum(0)
+        spare = len(self.dataset.x) - n
+        shared = (wished * spare / wished[-1]).long()  # all of them at the last
+        return (torch.arange(1, n + 1) + shared).tolist()
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
-        passes = (pairwise([0, *self._ends()]) for _ in range(math.ceil(self.passes)))
-        for start, end in islice(chain.from_iterable(passes), len(self)):
-            yield self.dataset.x[start:end], self.dataset.y[start:end].flatten()
+        left = len(self)
+        while left > 0:  # a pass after the other
+            ends = self._ends()[:left]
+            left -= len(ends)
+            start = 0
+            for end in ends:
+                x = self.dataset.x[start:end]  # (t, bs)
+                y = self.dataset.y[start:end]
+                yield x, y.flatten()
+                start = end
 
 
 class ReviewDataset:
-    """Texts as numbers and their classes `y`; a batch is (x, int64 (longest, n), padded behind; y (n,))."""
+    """Texts as numbers, and their classes `y`. Used in lesson 4.
+
+    `rows`: the numbers of each, int64 (length,), on the CPU; `lengths`, int64 (n,). ValueError for
+    a text without tokens, or with `<pad>` among them, and for a label that is not in `classes`.
+    """
 
     def __init__(self, examples: Sequence[Example], field: Field, classes: list[str]) -> None:
-        if any(not e.text for e in examples):
-            raise ValueError("a text has no tokens: leave it out")
-        self.examples, self.pad = examples, field.vocab.stoi[PAD]
-        self.rows = [field.vocab.numericalize(e.text) for e in examples]
-        self.lengths = torch.tensor([len(row) for row in self.rows])
-        self.y = np.array([classes.index(choose("label", e.label, classes)) for e in examples])
+        vocab = field.need_vocab()
+        self.examples = examples
+        self.pad = vocab.stoi[PAD]
+        for i, example in enumerate(examples):
+            if not example.text:
+                raise ValueError(f"text {i} has no tokens: leave it out")
+            if PAD in example.text:
+                raise ValueError(
+                    f"text {i} has {PAD} among its tokens: leave them out, batches are filled up"
+                )
+        self.rows = [vocab.numericalize(e.text) for e in examples]
+        self.lengths = torch.tensor([len(row) for row in self.rows], dtype=torch.int64)
+        numbers = {name: i for i, name in enumerate(classes)}
+        labels = [choose("label", e.label, numbers) for e in examples]
+        self.y = np.array([numbers[label] for label in labels], dtype=np.int64)
 
     def __len__(self) -> int:
         return len(self.rows)
 
     def batch(self, idx: Tensor) -> tuple[Tensor, Tensor]:
-        """Texts `idx` and their classes, on the device."""
-        x = pad_sequence([self.rows[i] for i in idx.tolist()], padding_value=self.pad)
-        return to_device(x), to_device(torch.from_numpy(self.y[idx.numpy()]))
+        """Texts `idx`, int64 (longest, n), filled up behind with `<pad>`; their classes (n,)."""
+        rows = [self.rows[i] for i in idx.tolist()]
+        x = pad_sequence(rows, padding_value=self.pad)  # (longest, n)
+        y = torch.from_numpy(self.y[idx.numpy()])
+        return to_device(x), to_device(y)
 
 
-class BucketLoader(BatchLoader):
-    """Random batches of texts of like length, in random order: sorted within pools of 100 batches drawn at random."""
+class BucketLoader(BatchLoader[ReviewDataset]):
+    """Random batches of texts of like length, in random order. Used in lesson 4.
 
-    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
+    The texts are drawn at random in pools of 100 batches, and sorted within a pool: little padding,
+    and other batches at each pass.
+    """
+
+    def __iter__(self) -> Iterator[tuple[Tensor, ...]]:
         pools = self._rows().split(100 * self.bs)
-        rows = torch.cat(
-            [pool[self.dataset.lengths[pool].argsort(descending=True)] for pool in pools]
-        )
-        batches = rows.split(self.bs)[
-            : len(self)
-        ]  # a last batch of one text is left out, as in `BatchLoader`
-        return (self.dataset.batch(batches[i]) for i in torch.randperm(len(batches)))
+        rows = torch.cat([self._longest_first(pool) for pool in pools])
+        batches = rows.split(self.bs)[: len(self)]  # without a last one of a single text
+        order = torch.randperm(len(batches)).tolist()
+        return (self.dataset.batch(batches[i]) for i in order)
+
+    def _longest_first(self, pool: Tensor) -> Tensor:
+        lengths = self.dataset.lengths[pool]
+        return pool[lengths.argsort(descending=True)]

@@ -1,6 +1,9 @@
 """Recurrent networks: steps by hand, stacks of torch's own LSTM, texts alone and in chunks."""
 
 import math
+import subprocess
+import sys
+import warnings
 from collections import Counter
 from functools import partial
 from itertools import chain
@@ -9,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from text_support import OFF, OPT, classifying, cycle_data, learner, splits
+from text_support import OFF, OPT, classifying, cycle_data, files, learner, splits
 from torch import nn
 
 from course_utils import rnn as rn
@@ -17,7 +20,7 @@ from course_utils import text as tx
 from course_utils.core import DEVICE, set_seed, to_np
 from course_utils.metrics import accuracy
 from course_utils.rnn import repackage_var
-from course_utils.text import LanguageModelData, TextData
+from course_utils.text import Field, LanguageModelData, TextData
 
 
 @pytest.fixture
@@ -78,6 +81,31 @@ def test_weight_dropout_draws_anew_keeps_its_weights_and_rests_in_evaluation():
     assert torch.equal(rnn.eval()(x, zero)[0], plain(x)[0])
 
 
+def test_weights_in_one_piece_are_equal_and_one_behind_the_other():
+    weights = [torch.randn(*size) for size in ((8, 3), (8, 2), (8,), (8,))]
+    pieces = rn._in_one_piece(weights)
+    for weight, piece in zip(weights, pieces, strict=True):
+        assert torch.equal(weight, piece)
+        assert piece.is_contiguous()
+    assert [piece.data_ptr() - pieces[0].data_ptr() for piece in pieces] == [0, 4 * 24, 4 * 40, 4 * 48]
+
+
+@pytest.mark.skipif(DEVICE.type != "cuda", reason="the kernel of a CPU says nothing")
+@pytest.mark.parametrize("train", [True, False])
+def test_a_gpu_has_nothing_to_complain_of(train):
+    encoder = lm(n_layers=2, wdrop=0.5)[0].to(DEVICE).train(train)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        encoder(torch.randint(0, 11, (6, 2), device=DEVICE)).sum().backward()
+
+
+def test_importing_it_hides_no_warning_of_others():
+    code = "import warnings, course_utils.learner; before = list(warnings.filters); import course_utils.rnn; "
+    code += "print(warnings.filters == before)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "True"
+
+
 def test_locked_dropout_has_one_mask_for_all_of_time():
     set_seed(0)
     drop = rn.LockedDropout(0.3)
@@ -123,6 +151,39 @@ def test_the_encoder_is_a_stack_of_plain_lstms():
         x = plain(x)[0]
     torch.testing.assert_close(encoder(tokens), x)
     assert sizes == [(6, 8), (8, 8), (8, 6)]
+
+
+def test_embeddings_start_different_between_a_tenth_above_and_below_0():
+    weight = lm(n_tok=300, emb_sz=40)[0].encoder.weight.detach()
+    assert -0.1 <= weight.min() < -0.0995
+    assert 0.0995 < weight.max() <= 0.1
+    assert weight.mean().item() == pytest.approx(0, abs=0.002)
+    assert weight.std().item() == pytest.approx(0.2 / math.sqrt(12), rel=0.02)  # of a uniform distribution
+    assert len(weight.unique(dim=0)) == 300
+
+
+@pytest.mark.parametrize("n_layers", [1, 2, 3])
+def test_the_state_goes_on_as_that_of_plain_lstms(n_layers):
+    """Three batches, the state of each layer carried from one to the next by hand."""
+    encoder = lm(n_layers=n_layers)[0].train()
+    layers, states = [], []
+    for rnn in encoder.rnns:
+        layers.append(nn.LSTM(rnn.input_size, rnn.hidden_size))
+        layers[-1].load_state_dict(rnn.state_dict())
+        states.append(None)
+    assert [layer.hidden_size for layer in layers] == [8] * (n_layers - 1) + [6]
+    for t in (5, 3, 4):
+        tokens = torch.randint(0, 11, (t, 2))
+        x = encoder.encoder(tokens)
+        for i, layer in enumerate(layers):
+            x, states[i] = layer(x, states[i])
+        torch.testing.assert_close(encoder(tokens), x)
+        assert len(encoder.hidden) == n_layers
+        for (h, c), (h1, c1) in zip(encoder.hidden, states, strict=True):
+            torch.testing.assert_close(h, h1)
+            torch.testing.assert_close(c, c1)
+    encoder.reset()
+    assert len(encoder.hidden) == 0
 
 
 @pytest.mark.parametrize("cuts", [[20, 20], [1, 39], [7, 13, 20]])
@@ -260,6 +321,62 @@ def padded(lengths):
     return texts, nn.utils.rnn.pad_sequence(texts, padding_value=1)
 
 
+@pytest.mark.parametrize("max_seq", [1000, 4])
+@pytest.mark.parametrize("bptt", [3, 100])
+def test_outputs_are_those_of_packed_sequences(bptt, max_seq):
+    """torch's own way with texts of unequal length, layer upon layer."""
+    encoder, (texts, x) = classifier(bptt, max_seq)[0].eval(), padded([9, 4, 11, 1])
+    lengths = torch.tensor([9, 4, 11, 1])
+    with torch.no_grad():
+        packed = encoder.encoder(x)
+        for rnn in encoder.rnns:
+            plain = nn.LSTM(rnn.input_size, rnn.hidden_size)
+            plain.load_state_dict(rnn.state_dict())
+            whole = nn.utils.rnn.pack_padded_sequence(packed, lengths, enforce_sorted=False)
+            packed = nn.utils.rnn.pad_packed_sequence(plain(whole)[0])[0]
+        raw, mask = encoder(x)
+    assert mask.shape == raw.shape[:2] == x.shape
+    assert mask.sum(0).tolist() == [min(len(text), max_seq) for text in texts]
+    for i, n in enumerate(lengths):
+        last = slice(max(n - max_seq, 0), n)
+        assert mask[last, i].all()
+        torch.testing.assert_close(raw[last, i], packed[last, i])
+
+
+def test_pooling_by_brute_force():
+    g = torch.Generator().manual_seed(0)
+    for _ in range(50):
+        t, n, c = torch.randint(1, 7, (3,), generator=g).tolist()
+        raw, mask = torch.randn(t, n, c, generator=g) - 3, torch.rand(t, n, generator=g) < 0.5
+        mask[torch.randint(t, (1,), generator=g), :] = True
+        expected = []
+        for i in range(n):
+            rows = raw[mask[:, i], i].numpy()
+            expected.append(np.concatenate([rows[-1], rows.max(0), rows.mean(0)]))
+        np.testing.assert_allclose(rn._pool(raw, mask), np.stack(expected), rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("column", [[1, 1, 5, 6], [5, 1, 6, 7], [5, 6, 1, 7]])
+def test_padding_before_words_is_refused(column):
+    """The state would have read it, and the wrong steps would be pooled."""
+    model = classifier().eval()
+    x = torch.tensor([[2, 3, 4, 5], column]).T
+    with pytest.raises(ValueError, match=r"^a text has padding before or between its words: fill it up behind$"):
+        model(x)
+    model(torch.tensor([[2, 3, 4, 1], [2, 1, 1, 1], [1, 1, 1, 1]]).T)  # nothing but padding is one step of it
+
+
+def test_sizes_that_do_not_fit_are_named():
+    with pytest.raises(ValueError, match=r"^n_layers must be 1 or more, not 0$"):
+        lm(n_layers=0)
+    with pytest.raises(ValueError, match=r"^2 linear layers, but 1 drops$"):
+        classifier(drops=[0])
+    message = r"^layers must go from 3 \* emb_sz = 18 to n_class = 2, not \(%s\)$"
+    for layers in ((17, 5, 2), (18, 5, 3)):
+        with pytest.raises(ValueError, match=message % ", ".join(map(str, layers))):
+            classifier(layers=layers)
+
+
 @pytest.mark.parametrize("max_seq", [1000, 30, 10, 3])
 @pytest.mark.parametrize("bptt", [1, 4, 30, 100])
 @pytest.mark.parametrize("lengths", [[30, 7, 19, 1, 30], [30, 24, 27]])
@@ -320,7 +437,7 @@ def test_an_encoder_goes_from_the_language_model_into_the_classifier(tmp_path):
     source.save_encoder("enc")
     learn = classifying(TextData.from_splits(tmp_path, sets, 8))
     learn.load_encoder("enc")
-    x = torch.randint(0, md.nt, (15, 2), device=DEVICE)
+    x = torch.randint(2, md.nt, (15, 2), device=DEVICE)
     source.model.eval().reset()
     learn.model.eval()
     torch.testing.assert_close(learn.model[0](x)[0], source.model[0](x))
@@ -330,3 +447,60 @@ def test_an_encoder_goes_from_the_language_model_into_the_classifier(tmp_path):
     assert "\n" not in str(e.value)
     with pytest.raises(FileNotFoundError, match=r"adam1\.pt: not saved yet \(saved here: enc\)"):
         learn.load_encoder("adam1")
+
+
+def language_learner(tmp_path, words, n_hid=8):
+    files(tmp_path, trn=f"{words} " * 30)
+    md = LanguageModelData.from_text_files(tmp_path, Field(tokenize=str.split), "trn.txt", "trn.txt", bs=2, bptt=5)
+    return md.get_model(OPT, 6, n_hid, 2)
+
+
+def judging(tmp_path, words):
+    """A classifier with this vocabulary."""
+    field = Field(tokenize=str.split)
+    texts = [tx.Example(words.split(), label) for label in ("neg", "pos")]
+    field.build_vocab(*[e.text for e in texts], ["<eos>"])
+    reviews = tx.TextDataset(texts, text=field)
+    return TextData.from_splits(tmp_path, [reviews, reviews], 2).get_model(OPT, 100, 5, 6, 8, 2, 0.1)
+
+
+@pytest.mark.parametrize("make", [language_learner, judging])
+def test_an_encoder_of_other_words_is_refused(tmp_path, make):
+    """As many words, and weights of the same sizes."""
+    language_learner(tmp_path, "a b c d").save_encoder("enc")
+    make(tmp_path, "a b c d").load_encoder("enc")
+    learn = make(tmp_path, "a b x d")
+    before = {k: v.clone() for k, v in learn.model.state_dict().items()}
+    message = r"^encoder 'enc' is of another vocabulary or other sizes: "
+    message += r"weights for another vocabulary: token \d is '.*', not '.*'$"
+    with pytest.raises(ValueError, match=message):
+        learn.load_encoder("enc")
+    assert all(torch.equal(before[k], v) for k, v in learn.model.state_dict().items())
+
+
+def test_a_whole_model_of_other_words_is_refused(tmp_path):
+    learn = language_learner(tmp_path, "a b c d")
+    learn.save("lm")
+    learn.load("lm")
+    other = language_learner(tmp_path, "a b x d")
+    with pytest.raises(ValueError, match=r"^weights for another vocabulary: token 4 is 'c', not 'd'$"):
+        other.load("lm")
+    with pytest.raises(ValueError, match=r"^weights for another vocabulary: token 4 is 'c', not 'd'$"):
+        other.model.load_state_dict(learn.model.state_dict())
+    with pytest.raises(ValueError, match=r"lm\.pt: weights of another network: "):
+        language_learner(tmp_path, "a b c").load("lm")
+
+
+def test_weights_without_words_are_taken(tmp_path):
+    """A file of before they were kept, and a network without a vocabulary."""
+    learn = language_learner(tmp_path, "a b c d")
+    learn.model[0].words = None
+    learn.save("old")
+    other = language_learner(tmp_path, "a b x d")
+    other.load("old")
+    assert torch.equal(other.model[0].encoder.weight, learn.model[0].encoder.weight)
+    other.save("new")
+    learn.load("new")
+    plain = {k: v.clone() for k, v in language_learner(tmp_path, "e f g h").model.state_dict().items()}
+    other.model.load_state_dict(plain)  # tensors alone, such as `lr_find` keeps
+    assert torch.equal(other.model[0].encoder.weight, plain["0.encoder.weight"])

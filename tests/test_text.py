@@ -1,6 +1,6 @@
-"""Tokens, vocabularies, streams and buckets: by hand, by brute force, and on real text."""
+"""Data for language models and classifiers, and text out of a model: by hand, by counting, on real text."""
 
-import pickle
+import math
 from collections import Counter
 from functools import partial
 
@@ -8,100 +8,20 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from text_support import cycle_data, files, learner, splits
+from text_support import classifying, cycle_data, files, learner, splits
 from torch import nn, optim
 
 from course_utils import text as tx
-from course_utils.core import DEVICE, VV, V, set_seed, to_np
+from course_utils.core import DEVICE, V, set_seed, to_np
 from course_utils.learner import fit
 from course_utils.rnn import repackage_var
-from course_utils.text import Field, LanguageModelData, TextData, Vocab, char_windows, generate
+from course_utils.streams import StreamDataset
+from course_utils.text import Field, LanguageModelData, TextData, TextDataset, generate
 
 
 @pytest.fixture
 def md(tmp_path):
     return cycle_data(tmp_path)
-
-
-@pytest.mark.parametrize(
-    ("text", "tokens"),
-    [
-        ("It wasn't bad!", "It was n't bad !"),
-        ("You can’t say they're John's, I'll bet", "You ca n’t say they 're John 's , I 'll bet"),
-        ("10/10 for $1,000.50 in the U.S. ...", "10 / 10 for $ 1,000.50 in the U.S. ..."),
-        ("good-hearted -- naïve (1950s)", "good - hearted -- naïve ( 1950 s )"),
-        ("'quoted' n'test a_b", "' quoted ' n ' test a _ b"),
-    ],
-)
-def test_tokens_by_hand(text, tokens):
-    assert tx.tokenize(text) == tokens.split()
-
-
-def test_tokens_keep_every_letter_and_html_breaks_become_one_line_end():
-    text = "Don't   wait...<br /><br />It's 5:30, <BR/>isn't it?"
-    assert "".join(tx.tokenize(text)) == "Don'twait...\nIt's5:30,\nisn'tit?"
-
-
-def test_vocabulary_by_hand():
-    vocab = Vocab(["d", "d", "b", "b", "b", "c", "a", "a", "<pad>"], min_freq=2)
-    assert vocab.itos == ["<unk>", "<pad>", "b", "a", "d"]
-    assert vocab.numericalize(["d", "c", "b", "<pad>"]).tolist() == [4, 0, 2, 1]
-
-
-def test_vocabulary_round_trip_and_unknown_words_leave_it_as_it_is():
-    rng = np.random.default_rng(0)
-    words = [f"w{i}" for i in rng.zipf(1.5, 3000)]
-    vocab = Vocab(words, min_freq=3)
-    counts = Counter(words)
-    assert set(vocab.itos[2:]) == {w for w, n in counts.items() if n >= 3}
-    numbers = [counts[w] for w in vocab.itos[2:]]
-    assert numbers == sorted(numbers, reverse=True)
-    assert vocab.textify(vocab.numericalize(words)) == [w if counts[w] >= 3 else "<unk>" for w in words]
-    size = len(vocab)
-    assert vocab.stoi["never seen"] == 0
-    assert len(vocab) == len(vocab.stoi) == size
-
-
-def test_a_field_lowers_splits_numbers_and_fills_up():
-    field = Field(lower=True, tokenize=str.split)
-    texts = [field.preprocess(t) for t in ("The cat", "the dog saw THE cat")]
-    assert texts[1] == ["the", "dog", "saw", "the", "cat"]
-    field.build_vocab(*texts)
-    assert field.vocab.itos == ["<unk>", "<pad>", "the", "cat", "dog", "saw"]
-    numbers = field.numericalize(texts)
-    assert numbers.T.tolist() == [[2, 3, 1, 1, 1], [2, 4, 5, 2, 3]]
-    assert numbers.device.type == DEVICE.type
-
-
-def test_characters_typed_as_in_the_video_become_a_row():
-    """`TEXT.numericalize('for thos')` gives (1, 8), which the lesson turns round: (8, 1)."""
-    field = Field(tokenize=list)
-    field.build_vocab("for those")
-    row = field.numericalize("for thos")
-    assert row.shape == (1, 8)
-    assert VV(row.transpose(0, 1)).shape == (8, 1)
-    assert "".join(field.vocab.textify(row[0])) == "for thos"
-
-
-def test_a_field_survives_pickle():
-    field = Field(lower=True, tokenize="spacy")
-    field.build_vocab(tokens := field.preprocess("It wasn't. It was."))
-    again = pickle.loads(pickle.dumps(field))
-    assert again.preprocess("It wasn't. It was.") == tokens
-    assert again.vocab.itos == field.vocab.itos
-    assert again.vocab.stoi["nothing"] == 0
-
-
-def test_equal_words_are_one_object():
-    words = Field().preprocess("a longer word and another longer word")
-    assert words[1] is words[5]
-
-
-def test_misused_fields_say_so():
-    with pytest.raises(ValueError, match=r"^unknown tokenizer 'spacey'; did you mean 'spacy'\? known: spacy$"):
-        Field(tokenize="spacey")
-    with pytest.raises(ValueError, match=r"^the field has no vocabulary yet: LanguageModelData\.from_text_files"):
-        Field().numericalize([["a"]])
 
 
 def test_files_are_read_in_order_with_an_end_each(tmp_path):
@@ -111,13 +31,82 @@ def test_files_are_read_in_order_with_an_end_each(tmp_path):
     field = Field(tokenize=str.split)
     md = LanguageModelData.from_text_files(tmp_path, field, train="trn", validation="val.txt", bs=1, bptt=2)
     assert " ".join(md.trn_ds[0].text) == "a b <eos> c d <eos> e f <eos>"
-    assert (len(md.trn_ds), md.nt, md.test_dl) == (1, len(field.vocab), None)
+    assert (len(md.trn_ds), md.nt, md.test_ds, md.test_dl) == (1, len(field.vocab), None, None)
+    assert md.vocab is field.vocab
+    field = Field(tokenize=str.split)
     md = LanguageModelData.from_text_files(
         str(tmp_path), field, ["trn/c.txt", "trn/a.txt"], ["trn"], ["trn"], bs=1, bptt=2
     )
     assert " ".join(md.trn_ds[0].text) == "e f <eos> a b <eos>"
     assert md.val_ds is md.test_ds
     assert "c" not in field.vocab.stoi
+    assert (md.path, md.bs, md.bptt) == (tmp_path, 1, 2)
+    again = LanguageModelData.from_text_files(tmp_path, Field(), tmp_path / "trn" / "a.txt", "trn", [], bs=1, bptt=2)
+    assert (" ".join(again.trn_ds[0].text), again.test_dl) == ("a b <eos>", None)
+
+
+def test_batches_are_of_the_sets_they_are_named_after(tmp_path):
+    files(tmp_path, trn="a b c " * 300, val="b a " * 300, test="c a " * 300)
+    md = LanguageModelData.from_text_files(tmp_path, Field(), "trn.txt", "val.txt", "test.txt", bs=3, bptt=20)
+    for dl, ds in ((md.trn_dl, md.trn_ds), (md.val_dl, md.val_ds), (md.test_dl, md.test_ds)):
+        expected = StreamDataset(md.vocab.numericalize(ds[0].text), 3, 20)
+        assert torch.equal(dl.dataset.x, expected.x)
+        assert torch.equal(dl.dataset.y, expected.y)
+        assert (dl.bs, dl.dataset.bptt) == (3, 20)
+
+
+def test_training_batches_alone_differ_in_length(tmp_path):
+    files(tmp_path, trn="a b c " * 1000)
+    md = LanguageModelData.from_text_files(tmp_path, Field(), *["trn.txt"] * 3, bs=2, bptt=20)
+    assert len({len(x) for x, _ in md.trn_dl}) > 5
+    assert max(len({len(x) for x, _ in dl}) for dl in (md.val_dl, md.test_dl)) <= 2
+
+
+def test_an_empty_set_is_none(tmp_path):
+    field = Field(tokenize=list)
+    field.build_vocab("abc")
+    text = TextDataset([tx.Example([*"abcabc"]), tx.Example([*"cb"])], text=field)
+    md = LanguageModelData(tmp_path, field, [text, TextDataset([]), None], 1, 2)
+    assert (md.val_dl, md.test_dl) == (None, None)
+    assert field.vocab.textify(md.trn_dl.dataset.x[:, 0]) == [*"abcabcc"]  # of all examples
+    for nothing in (None, TextDataset([])):
+        with pytest.raises(ValueError, match=r"^the training set is empty: a language model needs a text$"):
+            LanguageModelData(tmp_path, field, [nothing, text, text], 1, 2)
+
+
+def test_a_vocabulary_that_a_field_has_is_kept(tmp_path):
+    """A model trained on the first data would take the other words for its own."""
+    files(tmp_path, one="a b c d " * 20, two="d e f g " * 20)
+    field = Field(tokenize=str.split)
+    make = partial(LanguageModelData.from_text_files, tmp_path, field, bs=2, bptt=4)
+    make("one.txt", "one.txt", min_freq=2)
+    vocab, words = field.vocab, [*field.vocab.itos]
+    for min_freq in (1, 2):
+        second = make("two.txt", "one.txt", min_freq=min_freq)
+        assert second.vocab is field.vocab is vocab
+    assert vocab.itos == words
+    assert vocab.textify(second.trn_dl.dataset.x[:4, 0]) == ["d", "<unk>", "<unk>", "<unk>"]
+    message = r"^min_freq=3 is not used: the field keeps its vocabulary of 6 tokens; a new Field makes a new one$"
+    with pytest.warns(UserWarning, match=message):
+        make("one.txt", "one.txt", min_freq=3)
+    vocab.min_freq = None  # as in a field that an earlier version pickled
+    make("one.txt", "one.txt", min_freq=3)
+    field.build_vocab(["x"])  # by its own name it makes a new one
+    assert field.vocab.itos == ["<unk>", "<pad>", "x"]
+
+
+def test_a_text_of_unknown_words_alone_is_refused(tmp_path):
+    files(tmp_path, one="a b " * 20, two="c d " * 20)
+    field = Field(tokenize=str.split)
+    make = partial(LanguageModelData.from_text_files, tmp_path, field, bs=2, bptt=4)
+    message = r"^the vocabulary has none of the training tokens: take a new Field for other texts, or a lower min_freq$"
+    with pytest.raises(ValueError, match=message):
+        make("one.txt", "one.txt", min_freq=99)
+    assert field.vocab is None
+    make("one.txt", "two.txt")
+    with pytest.raises(ValueError, match=message):
+        make("two.txt", "one.txt")
+    assert field.vocab.itos == ["<unk>", "<pad>", "a", "b", "<eos>"]
 
 
 @pytest.mark.parametrize(
@@ -138,17 +127,14 @@ def test_files_that_cannot_be_read_are_named(tmp_path, content, message):
     assert field.vocab is None
 
 
-def test_a_byte_order_mark_is_no_character(tmp_path):
-    (tmp_path / "a.txt").write_bytes(b"\xef\xbb\xbfab")
-    assert tx.read_text(tmp_path / "a.txt") == "ab"
-
-
 def test_texts_that_are_missing_or_too_short_are_named(tmp_path):
     files(tmp_path, long="a " * 500, short="a " * 99)
     (tmp_path / "empty").mkdir()
     make = partial(LanguageModelData.from_text_files, tmp_path, Field(), bs=10, bptt=10)
     with pytest.raises(ValueError, match=r"^short\.txt: 100 tokens, fewer than bs x bptt = 10 x 11: take more text"):
         make("long.txt", "short.txt", bptt=11)
+    with pytest.raises(ValueError, match=r"^short\.txt, short\.txt: 200 tokens, fewer than bs x bptt = 10 x 21: "):
+        make("long.txt", ["short.txt"] * 2, bptt=21)
     make("long.txt", "short.txt")
     with pytest.raises(FileNotFoundError, match=r"nothing: no such file, and no folder with texts \(\.txt\)$"):
         make("nothing", "short.txt")
@@ -158,97 +144,59 @@ def test_texts_that_are_missing_or_too_short_are_named(tmp_path):
         make("long.txt", "short.txt", bs=0)
     with pytest.raises(ValueError, match="bs and bptt must be 1 or more, not 10 and 0"):
         make("long.txt", "short.txt", bptt=0)
-
-
-@pytest.mark.parametrize("shuffle", [True, False])
-@pytest.mark.parametrize(("n", "bs", "bptt"), [(1000, 4, 10), (1003, 7, 8), (5000, 3, 70), (40, 4, 10), (200, 2, 1)])
-def test_batches_cover_every_token_once_in_order(n, bs, bptt, shuffle):
-    tokens, per = torch.arange(n) + 5, (n - 1) // bs
-    loader = tx.LanguageModelLoader(tx.StreamDataset(tokens, bs, bptt), bs, shuffle)
-    for _ in range(3):
-        batches = list(loader)
-        assert len(batches) == len(loader) == max(per // bptt - 1, 1)
-        xs, ys = zip(*[(x, y.view(x.shape)) for x, y in batches], strict=True)
-        assert min(map(len, xs)) >= 1
-        np.testing.assert_array_equal(to_np(torch.cat(xs).T.flatten()), tokens[: per * bs])
-        np.testing.assert_array_equal(to_np(torch.cat(ys).T.flatten()), tokens[1 : per * bs + 1])
-
-
-def test_the_number_of_batches_is_that_of_the_video():
-    assert len(tx.LanguageModelLoader(tx.StreamDataset(torch.zeros(493_747).long(), 64, 8), 64)) == 963
-
-
-def test_lengths_vary_around_bptt_in_training_only():
-    ds = tx.StreamDataset(torch.zeros(200_000).long(), 2, 70)
-    loader = tx.LanguageModelLoader(ds, 2, shuffle=True)
-    set_seed(1)
-    first, second = ([len(x) for x, _ in loader] for _ in range(2))
-    assert first != second
-    full = [n for n in first if n > 52]
-    assert np.mean(full) == pytest.approx(70 / (0.95 + 0.05 / 2), rel=0.03)  # scaled to fill
-    assert np.std(full) == pytest.approx(5, rel=0.15)
-    assert 0.02 < 1 - len(full) / len(first) < 0.09
-    set_seed(1)
-    assert [len(x) for x, _ in loader] == first
-    assert {len(x) for x, _ in tx.LanguageModelLoader(ds, 2)} == {70, 71}
-
-
-def test_an_epoch_may_be_several_passes():
-    loader = tx.LanguageModelLoader(tx.StreamDataset(torch.arange(1001), 2, 20), 2, shuffle=True)
-    one = len(loader)
-    loader.passes = 2.5
-    xs = [x[:, 0] for x, _ in loader]
-    assert len(xs) == len(loader) == one * 2.5
-    assert torch.cat(xs[: 2 * one]).tolist() == [*range(500)] * 2
-
-
-def test_an_epoch_has_every_text_once_in_batches_of_like_length(tmp_path):
-    sets = splits()
-    data = TextData.from_splits(tmp_path, sets, 16)
-    vocab = sets[0].fields["text"].vocab
-    epochs = [list(data.trn_dl) for _ in range(2)]
-    for batches in epochs:
-        assert len(batches) == len(data.trn_dl) == 19
-        rows = [(to_np(x)[:, i], int(y[i])) for x, y in batches for i in range(len(y))]
-        found = Counter((tuple(vocab.textify(x[x != 1])), data.classes[y]) for x, y in rows)
-        assert found == Counter((tuple(e.text), e.label) for e in sets[0])
-        assert np.mean([(x == 1).float().mean().item() for x, _ in batches]) < 0.1  # 0.45 at random
-    assert not torch.equal(epochs[0][0][0], epochs[1][0][0])
-    lengths = [len(x) for x, _ in epochs[0]]
-    assert lengths != sorted(lengths, reverse=True)
-
-
-def test_a_single_text_is_no_training_batch_and_an_epoch_may_be_longer(tmp_path):
-    data = TextData.from_splits(tmp_path, splits(33), 16)
-    assert [len(y) for _, y in data.trn_dl] == [16, 16]
-    data.trn_dl.passes = 2.5
-    assert sorted(len(y) for _, y in data.trn_dl) == [2, 16, 16, 16, 16, 16]
+    with pytest.raises(ValueError, match=r"^100 tokens are too few for 100 streams: a smaller bs\?$"):
+        make("short.txt", "short.txt", bs=100, bptt=1)
+    with pytest.raises(ValueError, match=r"^the training set is empty"):
+        make([], "short.txt")
+    with pytest.raises(ValueError, match=r"^Field\(sequential=False\) keeps a label whole: give texts a Field\(\)$"):
+        LanguageModelData.from_text_files(tmp_path, Field(sequential=False), "long.txt", "long.txt")
 
 
 def test_validation_goes_from_the_longest_to_the_shortest(tmp_path):
     sets = splits(40)
     data = TextData.from_splits(tmp_path, [*sets, sets[0]], 16)
-    assert data.val_ds.lengths.tolist() == sorted((len(e.text) for e in sets[1]), reverse=True)
-    assert [e.label for e in data.val_ds.examples] == [data.classes[y] for y in data.val_y]
-    assert to_np(torch.cat([y for _, y in data.val_dl])).tolist() == data.val_y.tolist()
-    assert len(data.test_ds) == 40
-    assert (data.c, data.classes, data.pad_idx, TextData.from_splits(tmp_path, sets, 16).test_dl) == (
-        2,
-        ["neg", "pos"],
-        1,
-        None,
-    )
+    given = [[*examples] for examples in sets]
+    for dl, ds, examples in ((data.val_dl, data.val_ds, sets[1]), (data.test_dl, data.test_ds, sets[0])):
+        assert ds.lengths.tolist() == sorted((len(e.text) for e in examples), reverse=True)
+        assert [e.label for e in ds.examples] == [data.classes[y] for y in ds.y]
+        assert to_np(torch.cat([y for _, y in dl])).tolist() == ds.y.tolist()
+    assert data.val_y is data.val_ds.y
+    assert [[*examples] for examples in sets] == given
+    assert [e.text for e in data.trn_ds.examples] == [e.text for e in sets[0]]
+    assert (data.path, data.bs, data.c, data.classes, data.pad_idx) == (tmp_path, 16, 2, ["neg", "pos"], 1)
+    assert (data.vocab, data.nt) == (sets[0].fields["text"].vocab, len(sets[0].fields["text"].vocab))
+    for no_test in (sets, [*sets, None], [*sets, TextDataset([])]):
+        without = TextData.from_splits(tmp_path, no_test, 16)
+        assert (without.test_dl, without.test_ds) == (None, None)
+
+
+def test_texts_of_a_test_set_are_predicted_in_its_order(tmp_path):
+    sets = splits(24)
+    learn = classifying(TextData.from_splits(tmp_path, [*sets, sets[1]], 5))
+    np.testing.assert_array_equal(learn.predict(is_test=True), learn.predict())
+    assert learn.predict_with_targs(is_test=True)[1].tolist() == learn.data.val_y.tolist()
 
 
 def test_labels_and_texts_that_do_not_fit_are_named(tmp_path):
     trn, val = splits(20)
+    make = partial(TextData.from_splits, tmp_path, bs=4)
     with pytest.raises(ValueError, match=r"^unknown label 'good'; known: neg, pos$"):
-        TextData.from_splits(tmp_path, [trn, tx.TextDataset([tx.Example(["w1"], "good")], text=trn.fields["text"])], 4)
-    with pytest.raises(ValueError, match=r"^a text has no tokens: leave it out$"):
-        TextData.from_splits(tmp_path, [trn, tx.TextDataset([tx.Example([], "pos")], text=trn.fields["text"])], 4)
+        make([trn, TextDataset([tx.Example(["w1"], "good")], text=trn.fields["text"])])
+    with pytest.raises(ValueError, match=r"^text 0 has no tokens: leave it out$"):
+        make([trn, TextDataset([tx.Example([], "pos")], text=trn.fields["text"])])
+    with pytest.raises(ValueError, match=r"^text 1 has <pad> among its tokens: leave them out"):
+        make([trn, TextDataset([val[0], tx.Example(["<pad>", "w1"], "pos")], text=trn.fields["text"])])
+    for n, sets in ((1, [trn]), (4, [trn, val, val, val])):
+        with pytest.raises(ValueError, match=rf"^a training, a validation and perhaps a test set, not {n} sets$"):
+            make(sets)
+    for sets in ([TextDataset([]), val], [trn, TextDataset([])], [trn, None, val]):
+        with pytest.raises(ValueError, match=r"^the training or the validation set is empty: give it some texts$"):
+            make(sets)
+    with pytest.raises(ValueError, match=r"^the training set has no field: TextDataset\(examples, text=field\)$"):
+        make([TextDataset(trn), val])
     trn.fields["text"].vocab = None
-    with pytest.raises(ValueError, match=r"^the text field has no vocabulary yet: LanguageModelData"):
-        TextData.from_splits(tmp_path, [trn, val], 4)
+    with pytest.raises(ValueError, match=r"^the field has no vocabulary yet: LanguageModelData"):
+        make([trn, val])
 
 
 class CharSeqStatefulRnn(nn.Module):
@@ -291,20 +239,62 @@ def test_the_stateful_model_of_lesson_6_learns_and_goes_on_with_a_text(tmp_path)
 class Fixed(nn.Module):
     """The same scores after every token."""
 
+    def __init__(self, scores=(9.0, 9, 0, 1, 2)):
+        super().__init__()
+        self.scores = torch.tensor(scores, device=DEVICE)
+
     def forward(self, x):
-        return torch.tensor([9.0, 9, 0, 1, 2]).repeat(x.numel(), 1)
+        return self.scores.expand(x.numel(), -1)
+
+
+def letters():
+    field = Field(tokenize=list)
+    field.build_vocab("aaabbc")
+    return field
 
 
 def test_temperature_against_the_softmax():
-    field = Field(tokenize=list)
-    field.build_vocab("aaabbc")
     set_seed(0)
     for temperature in (0.5, 2.0):
-        found = Counter(generate(Fixed(), field, "ab", 3000, temperature))
+        found = Counter(generate(Fixed(), letters(), "ab", 3000, temperature))
         expected = F.softmax(torch.tensor([0.0, 1, 2]) / temperature, 0)
         np.testing.assert_allclose([found[c] / 3000 for c in "abc"], expected, atol=0.03)
-    assert generate(Fixed(), field, "ab", 3, temperature=0) == ["c"] * 3
-    assert generate(Fixed(), field, "ab", 0) == []
+    assert generate(Fixed(), letters(), "ab", 3, temperature=0) == ["c"] * 3
+    assert generate(Fixed(), letters(), "ab", 0) == []
+
+
+@pytest.mark.parametrize("temperature", [0, 5e-324, 1e-45, 1e-30, 1e-9])
+def test_a_temperature_of_all_but_nothing_gives_the_likeliest(temperature):
+    for scores in ((9.0, 9, -50, 80, 79.9), (9.0, 9, -3, -1, -2), (9.0, 9, 0, 0.5, 0)):
+        assert generate(Fixed(scores), letters(), "ab", 4, temperature) == ["b"] * 4
+
+
+@pytest.mark.parametrize("temperature", [-1, -1e-45, math.nan, math.inf])
+def test_a_temperature_that_is_none_is_refused(temperature):
+    with pytest.raises(ValueError, match=rf"^temperature must be a number from 0 on, not {temperature}$"):
+        generate(Fixed(), letters(), "ab", 1, temperature)
+
+
+def test_what_generate_cannot_go_on_from_is_named():
+    for field, start in ((letters(), ""), (Field(), ""), (Field(), " \t ")):
+        field.build_vocab("a")
+        with pytest.raises(ValueError, match=r"^'.*' has no tokens: give generate a text to go on with$"):
+            generate(Fixed(), field, start, 3)
+    with pytest.raises(ValueError, match=r"^the field has no vocabulary yet"):
+        generate(Fixed(), Field(), "ab", 3)
+    with pytest.raises(ValueError, match=r"^n, the number of tokens, must be 0 or more, not -1$"):
+        generate(Fixed(), letters(), "ab", -1)
+    astray = r"^the model's scores are nan, its training has gone astray: a lower rate\?$"
+    for temperature in (0, 1):
+        with pytest.raises(ValueError, match=astray):
+            generate(Fixed((9.0, 9, 1, math.nan, 1)), letters(), "ab", 1, temperature)
+
+
+def test_scores_of_a_model_are_not_altered():
+    """A view of them would be: `<unk>` and `<pad>` are ruled out by setting their scores."""
+    model = Fixed()
+    generate(model, letters(), "ab", 3)
+    assert model.scores.tolist() == [9, 9, 0, 1, 2]
 
 
 def test_generating_reads_the_start_once_and_from_the_beginning(md):
@@ -320,23 +310,63 @@ def test_generating_reads_the_start_once_and_from_the_beginning(md):
         start.append(word)
 
 
-@pytest.mark.parametrize(("n", "cs", "step"), [(30, 3, 3), (31, 8, 1), (40, 8, 8), (4, 3, 1)])
-def test_windows_by_brute_force(n, cs, step):
-    idx = np.random.default_rng(0).integers(0, 99, n).tolist()
-    x, y = char_windows(idx, cs, step)
-    starts = range(0, n - cs, step)
-    assert x.tolist() == [idx[i : i + cs] for i in starts]
-    assert y.tolist() == [idx[i + 1 : i + cs + 1] for i in starts]
-    x[0] = -1
-    assert idx[0] != -1
-    with pytest.raises(ValueError, match=r"^3 characters make no window of 3 and what follows: take more text$"):
-        char_windows([1, 2, 3], 3)
+def test_generating_does_without_dropout(md):
+    learn, field = learner(md, dropout=0.5, wdrop=0.5), md.trn_ds.fields["text"]
+    learn.model.eval()
+    expected = generate(learn.model, field, "w1 w4", 8, temperature=0)
+    learn.model.train()
+    assert generate(learn.model, field, "w1 w4", 8, temperature=0) == expected
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_generating_leaves_the_model_as_it_was(md, fails):
+    """Its mode, part by part, and the text that it had read."""
+    learn, field = learner(md), md.trn_ds.fields["text"]
+    model, x = learn.model, md.val_dl.dataset.x
+    model.train()
+    model[1].eval()
+    modes = [m.training for m in model.modules()]
+    with torch.no_grad():
+        model(x[:10])
+        expected = model(x[10:20])[0]
+        model.reset()
+        model(x[:10])
+    hidden = model[0].hidden
+    weights = model[1].decoder.weight.detach()
+    kept = weights.clone()
+    if fails:
+        weights[5] = math.nan
+        with pytest.raises(ValueError, match="scores are nan"):
+            generate(model, field, "w1 w4", 5)
+        weights.copy_(kept)
+    else:
+        generate(model, field, "w1 w4", 5)
+    assert model[0].hidden is hidden
+    assert [m.training for m in model.modules()] == modes
+    with torch.no_grad():
+        torch.testing.assert_close(model(x[10:20])[0], expected, rtol=0, atol=0)
+
+
+def test_a_state_in_a_buffer_is_put_back_too():
+    class Counting(Fixed):
+        def __init__(self):
+            super().__init__()
+            self.register_buffer("read", torch.zeros(1))
+
+        def forward(self, x):
+            self.read = self.read + x.numel()
+            return super().forward(x)
+
+    model = Counting()
+    model(torch.zeros(3, 1))
+    generate(model, letters(), "ab", 4)
+    assert model.read.item() == 3
+    assert model.state_dict()["read"].item() == 3
 
 
 @pytest.mark.real
 def test_real_text_has_the_numbers_of_the_video(real_data, tmp_path):
     text = (real_data / "nietzsche.txt").read_text("utf-8")
-    assert len(char_windows(list(map(ord, text)), 8, 8)[0]) == 75_111
     cut = int(0.8 * len(text))
     files(tmp_path, trn=text[:cut], val=text[cut:])
     field = Field(lower=True, tokenize=list)
