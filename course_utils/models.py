@@ -182,12 +182,12 @@ def _dropouts(ps: float | Sequence[float] | np.ndarray | None, n: int) -> list[f
     """The dropout before each of n layers."""
     if ps is None:
         return [0.25] * (n - 1) + [0.5]
-    given_ps = np.asarray(ps, float)
-    if given_ps.ndim == 0:
-        return [float(given_ps)] * n
-    if given_ps.shape != (n,):
-        raise ValueError(f"{given_ps.size} dropouts (ps) for {n} fully connected layers")
-    return given_ps.tolist()
+    dropouts = np.asarray(ps, float)
+    if dropouts.ndim == 0:
+        return [dropouts.item()] * n
+    if len(dropouts) != n:
+        raise ValueError(f"{len(dropouts)} dropouts (ps) for {n} fully connected layers")
+    return dropouts.tolist()
 
 
 def _linear(n_in: int, n_out: int) -> nn.Linear:
