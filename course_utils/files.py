@@ -1,5 +1,6 @@
 """Where things lie: data, work folders, files written whole or not at all, tables read."""
 
+import hashlib
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,7 +9,16 @@ from typing import Any
 
 import pandas as pd
 
-__all__ = ["ROOT", "atomic", "given", "is_checkout", "read_csv", "work_dir"]
+__all__ = [
+    "ROOT",
+    "atomic",
+    "given",
+    "is_checkout",
+    "place_name",
+    "read_csv",
+    "work_dir",
+    "work_file",
+]
 
 
 def is_checkout(folder: Path) -> bool:
@@ -36,14 +46,54 @@ ROOT: Path = _root()
 """Data go to ROOT/data, records and work files to ROOT/.runs (see data/README.md)."""
 
 
-def work_dir(path: Path) -> Path:
-    """Where weights and activations go: COURSE_WORK, else `path`, or .runs/work/SIZE/NAME if that is read-only."""
-    own = (
-        path
-        if os.access(path, os.W_OK)
-        else ROOT.joinpath(".runs/work", *path.resolve().parts[-2:])
-    )
-    return Path(os.getenv("COURSE_WORK") or own)
+def work_dir(path: str | Path) -> Path:
+    """Where weights, activations and small copies of the data in `path` go.
+
+    That is `path` itself, unless COURSE_WORK names a folder for all data sets, or `path` is
+    read-only (then ROOT/.runs/work): in these, each data set has a folder of its own.
+    """
+    path = Path(path)
+    shared = os.environ.get("COURSE_WORK")
+    if shared:
+        return Path(shared) / place_name(path)
+    if os.access(path, os.W_OK):
+        return path
+    return ROOT / ".runs" / "work" / place_name(path)
+
+
+def place_name(path: Path) -> str:
+    """A folder's name, and a key of where it lies: no two folders share it."""
+    place = path.resolve()
+    key = hashlib.sha256(os.fsencode(place)).hexdigest()[:12]
+    return f"{place.name}-{key}"
+
+
+def work_file(path: str | Path, name: str) -> Path:
+    """The file `name` in `work_dir(path)`, or, where only that is there, in a place of before.
+
+    Before: beside the data, when COURSE_WORK was not set; and where earlier versions kept the
+    files of several data sets together, which a printed line then says.
+    """
+    path = Path(path)
+    file = work_dir(path) / name
+    if file.exists():
+        return file
+    beside = path / name
+    if beside.exists():
+        return beside
+    shared = _shared_dir(path) / name
+    if shared.exists():
+        print(f"{shared}: read from where earlier versions kept it; save it again")
+        return shared
+    return file
+
+
+def _shared_dir(path: Path) -> Path:
+    """Where earlier versions kept the files of `path`, and perhaps of other data sets as well."""
+    shared = os.environ.get("COURSE_WORK")
+    if shared:
+        return Path(shared)
+    return ROOT.joinpath(".runs", "work", *path.resolve().parts[-2:])
 
 
 @contextmanager

@@ -1,4 +1,7 @@
-"""Where a network looks: a hook that keeps a layer's output, class activation maps, Grad-CAM. Used in lesson 7."""
+"""Where a network looks: a hook that keeps a layer's output, and maps made of it.
+
+Used in lesson 7.
+"""
 
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
@@ -15,7 +18,10 @@ __all__ = ["SaveFeatures", "cam", "grad_cam", "heat_map", "show_cam"]
 
 
 class SaveFeatures(AbstractContextManager):
-    """Keeps what `module` gave last in `features`, graph included, until `remove()` or the end of a `with` block."""
+    """Keeps in `features` what `module` gave last, graph included.
+
+    Until `remove()`, or the end of a `with` block.
+    """
 
     def __init__(self, module: nn.Module) -> None:
         self._output: Any = None
@@ -42,39 +48,50 @@ class SaveFeatures(AbstractContextManager):
 
 def heat_map(scores: Any) -> np.ndarray:
     """Any map (h, w) stretched to 0..1; zeros if it is the same everywhere."""
-    low, high = (scores := to_np(scores)).min(), scores.max()
-    return (scores - low) / (high - low) if high > low else np.zeros_like(scores)
+    scores = to_np(scores)
+    low = scores.min()
+    high = scores.max()
+    if high > low:
+        return (scores - low) / (high - low)
+    return np.zeros_like(scores)
 
 
 def cam(features: Any, weights: Any) -> np.ndarray:
-    """Class activation map (arXiv:1512.04150): the maps (c, h, w) times the weights (c,), added up; a `heat_map`."""
-    features, weights = np.asarray(to_np(features)), np.asarray(to_np(weights))
+    """Class activation map (arXiv:1512.04150): maps (c, h, w) times weights (c,), added up.
+
+    Stretched to a `heat_map` (h, w); ValueError for other shapes.
+    """
+    features = np.asarray(to_np(features))
+    weights = np.asarray(to_np(weights))
     if weights.shape != features.shape[:1] or features.ndim != 3:
         raise ValueError(
             f"cam needs maps (c, h, w) and weights (c,), not {features.shape} and {weights.shape}"
         )
-    return heat_map(np.tensordot(weights, features, 1))
+    return heat_map(np.tensordot(weights, features, 1))  # (h, w)
 
 
 def grad_cam(model: nn.Module, layer: nn.Module, x: Tensor, y: int | Sequence[int]) -> Tensor:
-    """Grad-CAM (arXiv:1610.02391): maps (n, h, w), 0 or more, of what in `layer` speaks for class y of each picture.
+    """Grad-CAM (arXiv:1610.02391): what in `layer` speaks for class y of each picture.
 
-    `model`, in evaluation mode, turns pictures x (n, 3, h, w) into scores (n, classes), best those before softmax.
-    Each channel of `layer` counts with the mean gradient of the score; ValueError if `layer` gives no maps.
+    `model`, in evaluation mode, turns pictures x (n, 3, h, w) into scores (n, classes), best
+    those before softmax. Each channel of `layer` counts with the mean gradient of the score.
+    Returns maps (n, h', w') of 0 or more; ValueError if `layer` gives no maps.
     """
     with SaveFeatures(layer) as saved, torch.enable_grad():
         scores = model(x.detach().requires_grad_())  # or frozen layers would have no gradient
-        if (maps := saved.features).ndim != 4:
+        maps = saved.features  # (n, c, h', w')
+        if maps.ndim != 4:
             raise ValueError(f"grad_cam needs maps (n, c, h, w), not {tuple(maps.shape)}")
         (grads,) = torch.autograd.grad(scores[range(len(x)), y].sum(), maps)
-    return torch.einsum("nc,nchw->nhw", grads.mean((2, 3)), maps).relu().detach()
+    weights = grads.mean((2, 3))  # (n, c)
+    return torch.einsum("nc,nchw->nhw", weights, maps).relu().detach()
 
 
 def show_cam(ax: Axes, picture: np.ndarray, heat: Any, title: str = "") -> None:
     """A heat map (h', w') of values in 0..1, enlarged bilinearly, over its picture (h, w, 3)."""
-    large = nn.functional.interpolate(
-        T(heat)[None, None], picture.shape[:2], mode="bilinear", align_corners=False
-    )
+    size = picture.shape[:2]
+    small = T(heat)[None, None]  # (1, 1, h', w')
+    large = nn.functional.interpolate(small, size, mode="bilinear", align_corners=False)
     ax.imshow(picture)
     ax.imshow(to_np(large[0, 0]), cmap="hot", alpha=0.5, vmin=0, vmax=1)
     ax.set_title(title)

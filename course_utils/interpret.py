@@ -3,30 +3,44 @@
 import matplotlib.pyplot as plt
 import numpy as np
 
-from .pictures import FilesDataset
+from .batches import ArrayDataset
 from .plotting import plots
 
 __all__ = ["ImageModelResults"]
 
 
 class ImageModelResults:
-    """Galleries of pictures chosen by log-probabilities for them: (n, c), or (k, n, c) as `TTA` gives them."""
+    """Galleries of pictures, chosen by what a classifier says of them. Used in lesson 1.
 
-    def __init__(self, ds: FilesDataset, log_preds: np.ndarray) -> None:
+    `ds`: the pictures and their classes. `log_preds`: log-probabilities (n, c), or (k, n, c) as
+    `TTA` gives them. ValueError if these are of other pictures, or no logarithms.
+    """
+
+    def __init__(self, ds: ArrayDataset, log_preds: np.ndarray) -> None:
+        if np.max(log_preds, initial=0) > 1e-3:  # rounding may leave a little above 0
+            raise ValueError("log-probabilities are never above 0: of probabilities, pass np.log")
         probs = np.exp(log_preds)
-        self.ds, self.probs = ds, probs.mean(0) if probs.ndim == 3 else probs
-        if len(self.probs) != len(ds):
-            raise ValueError(f"{len(self.probs)} predictions for {len(ds)} pictures")
-        self.correct = self.probs.argmax(1) == ds.y
+        if probs.ndim == 3:
+            probs = probs.mean(0)  # (n, c)
+        if len(probs) != len(ds):
+            raise ValueError(f"{len(probs)} predictions for {len(ds)} pictures")
+        self.ds = ds
+        self.probs = probs
+        self.correct = probs.argmax(1) == ds.y  # (n,)
 
     def rand_by_correct(self, is_correct: bool, n: int = 4) -> np.ndarray:
         """Row numbers of up to n random pictures predicted rightly (or wrongly)."""
-        return np.random.permutation(np.flatnonzero(self.correct == is_correct))[:n]  # noqa: NPY002
+        rows = np.flatnonzero(self.correct == is_correct)
+        return np.random.permutation(rows)[:n]  # noqa: NPY002  the generator of the videos
 
     def most_by_correct(self, y: int, is_correct: bool, n: int = 4) -> np.ndarray:
-        """Pictures of class y that the model is surest about, rightly (or wrongly)."""
+        """Up to n pictures of class y that the model is surest about, rightly (or wrongly)."""
         rows = np.flatnonzero((self.ds.y == y) & (self.correct == is_correct))
-        return rows[np.argsort(self.probs[rows, y] * (-1 if is_correct else 1), kind="stable")[:n]]
+        sureness = self.probs[rows, y]
+        if not is_correct:
+            sureness = -sureness  # surest that they are not y
+        surest_first = np.argsort(-sureness, kind="stable")
+        return rows[surest_first[:n]]
 
     def most_by_uncertain(self, n: int = 4) -> np.ndarray:
         """Pictures whose highest probability is nearest to 1 / number of classes."""
@@ -35,32 +49,33 @@ class ImageModelResults:
     def plot_val_with_title(self, rows: np.ndarray, title: str, y: int = 1) -> None:
         """The pictures `rows`, each with the probability of class y."""
         if not len(rows):
-            return print(f"{title}: none")
-        ims = [self.ds.denorm(self.ds[i][0]) for i in rows]
-        plots(ims, figsize=(1.8 * len(rows), 2.2), titles=[f"{p:.3f}" for p in self.probs[rows, y]])
+            print(f"{title}: none")
+            return
+        pictures = [self.ds.denorm(self.ds[i][0]) for i in rows]
+        titles = [f"{prob:.3f}" for prob in self.probs[rows, y]]
+        plots(pictures, figsize=(1.8 * len(rows), 2.2), titles=titles)
         plt.suptitle(title)
 
     def plot_random(self, is_correct: bool, y: int = 1) -> None:
         """Random right (or wrong) answers, with the probability of class y."""
-        self.plot_val_with_title(
-            self.rand_by_correct(is_correct), f"Random {'' if is_correct else 'in'}correct", y
-        )
-
-    def _class(self, y: int) -> str:
-        return self.ds.classes[y] if self.ds.classes else f"class {y}"
+        title = "Random correct" if is_correct else "Random incorrect"
+        self.plot_val_with_title(self.rand_by_correct(is_correct), title, y)
 
     def plot_most_correct(self, y: int) -> None:
         """Right answers for class y that the model is surest of."""
-        self.plot_val_with_title(
-            self.most_by_correct(y, True), f"Most correct: {self._class(y)}", y
-        )
+        rows = self.most_by_correct(y, is_correct=True)
+        self.plot_val_with_title(rows, f"Most correct: {self._class(y)}", y)
 
     def plot_most_incorrect(self, y: int) -> None:
         """Pictures of class y that the model is surest are something else."""
-        self.plot_val_with_title(
-            self.most_by_correct(y, False), f"Most incorrect: {self._class(y)}", y
-        )
+        rows = self.most_by_correct(y, is_correct=False)
+        self.plot_val_with_title(rows, f"Most incorrect: {self._class(y)}", y)
 
     def plot_most_uncertain(self, y: int = 1) -> None:
         """Pictures the model cannot decide about, with the probability of class y."""
         self.plot_val_with_title(self.most_by_uncertain(), "Most uncertain", y)
+
+    def _class(self, y: int) -> str:
+        if self.ds.classes:
+            return self.ds.classes[y]
+        return f"class {y}"

@@ -18,7 +18,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from . import rates, schedule
 from .callbacks import Callback, SaveBest
 from .core import DEVICE, T, children, to_device
-from .files import atomic, work_dir
+from .files import atomic, work_dir, work_file
 from .optimizers import LayerOptimizer, SGD_Momentum, set_lrs
 from .training import fit, predict_with_targs, train_mode, validate
 
@@ -58,6 +58,23 @@ def load_model(model: nn.Module, file: str | Path) -> None:
     model.load_state_dict(saved)
 
 
+def layer_groups(model: nn.Module) -> list[nn.Module]:
+    """The children of `model`, first to last, or `model` if it has parameters of its own."""
+    own = list(model.parameters(recurse=False))
+    if own or not children(model):
+        return [model]
+    return children(model)
+
+
+def freeze_to(groups: Sequence[nn.Module], n: int) -> None:
+    """Train the groups from the n-th on (negative: from the end), freeze the others; or ValueError."""
+    if not -len(groups) <= n < len(groups):
+        raise ValueError(f"freeze_to({n}): there are {len(groups)} layer groups")
+    first = n % len(groups)
+    for i, group in enumerate(groups):
+        group.requires_grad_(i >= first)
+
+
 class Learner:
     """A model, its loss, its data (path, trn_dl, val_dl, perhaps test_dl) and opt_fn(params, lr=…), called by `fit`."""
 
@@ -86,16 +103,11 @@ class Learner:
 
     def get_layer_groups(self) -> list[nn.Module]:
         """What can be frozen or given a rate: the children, first to last, or the model if it has own parameters."""
-        own = list(self.model.parameters(recurse=False))
-        return [self.model] if own else children(self.model) or [self.model]
+        return layer_groups(self.model)
 
     def freeze_to(self, n: int) -> None:
         """Train the layer groups from the n-th on (negative: from the end); freeze the others."""
-        groups = self.get_layer_groups()
-        if not -len(groups) <= n < len(groups):
-            raise ValueError(f"freeze_to({n}): there are {len(groups)} layer groups")
-        for i, group in enumerate(groups):
-            group.requires_grad_(i >= n % len(groups))
+        freeze_to(self.get_layer_groups(), n)
 
     def freeze(self) -> None:
         """Train the last layer group only."""
@@ -184,7 +196,7 @@ class Learner:
 
     def load(self, name: str) -> None:
         """Read weights that `save` wrote."""
-        file = work_dir(self.data.path) / "models" / f"{name}.pt"
+        file = work_file(self.data.path, f"models/{name}.pt")
         if not file.exists():
             saved = ", ".join(sorted(p.stem for p in file.parent.glob("*.pt"))) or "nothing"
             raise FileNotFoundError(f"{file}: not saved yet (saved here: {saved})")

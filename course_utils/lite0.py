@@ -1,6 +1,7 @@
 """EfficientNet-Lite0, the small network of the samples."""
 
 from functools import partial
+from typing import Any, NamedTuple
 
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -11,9 +12,26 @@ from torchvision.ops import Conv2dNormActivation
 __all__ = ["efficientnet_lite0"]
 
 
-# Expansion, kernel, stride, channels in, channels out, blocks: EfficientNet-B0's seven stages.
-STAGES = [(1, 3, 1, 32, 16, 1), (6, 3, 2, 16, 24, 2), (6, 5, 2, 24, 40, 2), (6, 3, 2, 40, 80, 3)]
-STAGES += [(6, 5, 1, 80, 112, 3), (6, 5, 2, 112, 192, 4), (6, 3, 1, 192, 320, 1)]
+class Stage(NamedTuple):
+    """Blocks of one size: each widens its channels `expand` times, convolves, and narrows them."""
+
+    expand: int
+    kernel: int
+    stride: int  # of the first block, 1 in the others
+    channels_in: int
+    channels_out: int
+    blocks: int
+
+
+STAGES = [  # those of EfficientNet-B0
+    Stage(1, 3, 1, 32, 16, 1),
+    Stage(6, 3, 2, 16, 24, 2),
+    Stage(6, 5, 2, 24, 40, 2),
+    Stage(6, 3, 2, 40, 80, 3),
+    Stage(6, 5, 1, 80, 112, 3),
+    Stage(6, 5, 2, 112, 192, 4),
+    Stage(6, 3, 1, 192, 320, 1),
+]
 
 
 class SameConv(nn.Conv2d):
@@ -21,26 +39,45 @@ class SameConv(nn.Conv2d):
 
     def forward(self, x: Tensor) -> Tensor:
         """(n, c, h, w) to (n, c', ceil(h / stride), ceil(w / stride))."""
-        (k, _), (s, _) = self.kernel_size, self.stride
-        h, w = (max((-(-n // s) - 1) * s + k - n, 0) for n in x.shape[2:])
-        return self._conv_forward(
-            F.pad(x, (w // 2, w - w // 2, h // 2, h - h // 2)), self.weight, None
-        )
+        left, right = self._padding(x.shape[3])
+        top, bottom = self._padding(x.shape[2])
+        padded = F.pad(x, (left, right, top, bottom))
+        return self._conv_forward(padded, self.weight, None)
+
+    def _padding(self, size: int) -> tuple[int, int]:
+        """How many zeros stand before and behind `size` pixels."""
+        kernel = self.kernel_size[0]
+        stride = self.stride[0]
+        last = (size - 1) // stride * stride  # where the last window starts, without padding
+        total = max(last + kernel - size, 0)
+        return total // 2, total - total // 2
 
 
 def efficientnet_lite0() -> EfficientNet:
-    """EfficientNet-Lite0 with random weights: pictures (n, 3, h, w), mean = std = 0.5, to scores (n, 1000).
+    """EfficientNet-Lite0, random weights: pictures (n, 3, h, w), mean = std = 0.5, to (n, 1000).
 
-    EfficientNet-B0 (arXiv:1905.11946) without squeeze-and-excitation, with ReLU6 for SiLU and TensorFlow's padding.
+    EfficientNet-B0 (arXiv:1905.11946) without squeeze-and-excitation, with ReLU6 for SiLU and
+    TensorFlow's padding. Used in lesson 1.
     """
-    block = partial(MBConv, se_layer=lambda *args, **kwargs: nn.Identity())
+    block = partial(MBConv, se_layer=_no_squeeze)
     stages = [MBConvConfig(*stage, width_mult=1, depth_mult=1, block=block) for stage in STAGES]
-    model = EfficientNet(
-        stages, dropout=0.2, stochastic_depth_prob=0, norm_layer=partial(nn.BatchNorm2d, eps=1e-3)
-    )
-    for layers in [m for m in model.modules() if isinstance(m, Conv2dNormActivation)]:
-        if layers[0].stride == (2, 2):
-            layers[0].__class__, layers[0].padding = SameConv, (0, 0)
-        if len(layers) > 2:
-            layers[2] = nn.ReLU6(inplace=True)
+    norm = partial(nn.BatchNorm2d, eps=1e-3)
+    model = EfficientNet(stages, dropout=0.2, stochastic_depth_prob=0, norm_layer=norm)
+    for module in list(model.modules()):
+        if isinstance(module, Conv2dNormActivation):
+            _as_in_lite0(module)
     return model
+
+
+def _no_squeeze(*args: Any, **kwargs: Any) -> nn.Module:
+    return nn.Identity()
+
+
+def _as_in_lite0(layers: Conv2dNormActivation) -> None:
+    """Change (convolution, BatchNorm, perhaps an activation) in place."""
+    conv = layers[0]
+    if conv.stride == (2, 2):
+        conv.__class__ = SameConv
+        conv.padding = (0, 0)
+    if len(layers) > 2:
+        layers[2] = nn.ReLU6(inplace=True)

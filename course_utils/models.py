@@ -1,9 +1,13 @@
 """Pre-trained networks: where their weights come from, where to cut them, and the new head."""
 
+import re
+from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from pickle import UnpicklingError
 from urllib.error import URLError
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -23,90 +27,179 @@ __all__ = [
 ]
 __all__ += ["weights_file"]
 
+Arch = Callable[..., nn.Module]
+TAILS = ("avgpool", "classifier", "fc", "head", "heads")  # what comes behind the last feature map
 
-def weights_file(arch: Callable) -> Path | None:
-    """File of ImageNet weights of `arch` in $COURSE_DATA/weights, $COURSE_MIRROR/weights or torch's cache, or None."""
+
+def weights_file(arch: Arch) -> Path | None:
+    """The file of ImageNet weights of `arch`, or None if there is none on this machine.
+
+    It is ARCH.pth, or has torchvision's name, in $COURSE_DATA/weights, $COURSE_MIRROR/weights or
+    torch's cache. Used in lesson 1.
+    """
     if arch is efficientnet_lite0:
         return get_data("efficientnet-lite0") / "weights.pth"
-    names = f"{arch.__name__}.pth", _weights_name(arch)
+    names = [f"{arch.__name__}.pth"]
+    official = _weights_name(arch)
+    if official is not None:
+        names.append(official)
     folders = [folder / "weights" for v in ("COURSE_DATA", "COURSE_MIRROR") for folder in given(v)]
     folders.append(Path(torch.hub.get_dir(), "checkpoints"))
-    return next((folder / n for folder in folders for n in names if (folder / n).exists()), None)
+    for folder in folders:
+        for name in names:
+            if (folder / name).exists():
+                return folder / name
+    return None
 
 
-def _weights_name(arch: Callable) -> str:
-    return Path(get_model_weights(arch)["IMAGENET1K_V1"].url).name
+def _weights_name(arch: Arch) -> str | None:
+    """The name of torchvision's file of weights; None for a network that torchvision has not."""
+    try:
+        return Path(get_model_weights(arch)["IMAGENET1K_V1"].url).name
+    except (KeyError, ValueError):
+        return None
 
 
-def load_pretrained(arch: Callable) -> nn.Module:
-    """`arch` with its ImageNet weights: `weights_file`, else torchvision's download; RuntimeError if there is none."""
-    if file := weights_file(arch):
-        model = arch()
-        model.load_state_dict(torch.load(file, map_location="cpu", weights_only=True))
-        return model
+def load_pretrained(arch: Arch) -> nn.Module:
+    """`arch` with its ImageNet weights, out of `weights_file`, else downloaded by torchvision.
+
+    RuntimeError if there are none, ValueError if the file is not one of weights for `arch`.
+    """
+    file = weights_file(arch)
+    if file is None:
+        return _download(arch)
+    model = arch()
+    try:
+        saved = torch.load(file, map_location="cpu", weights_only=True)
+    except (EOFError, RuntimeError, UnpicklingError):
+        raise ValueError(f"{file}: not a file of weights, or cut short; replace it") from None
+    if isinstance(model, DenseNet):
+        saved = _without_old_names(saved)
+    try:
+        model.load_state_dict(saved)
+    except (AttributeError, RuntimeError, TypeError):
+        raise ValueError(f"{file}: not the weights of {arch.__name__}; replace it") from None
+    return model
+
+
+def _without_old_names(saved: dict[str, Tensor]) -> dict[str, Tensor]:
+    """norm.1 and conv.2, as torchvision's file of a DenseNet has them, are norm1 and conv2 now."""
+    old = re.compile(r"(denselayer\d+\.(?:norm|conv))\.([12])\.")
+    return {old.sub(r"\1\2.", name): tensor for name, tensor in saved.items()}
+
+
+def _download(arch: Arch) -> nn.Module:
+    place = next(iter(given("COURSE_MIRROR")), Path("$COURSE_MIRROR")) / "weights"
+    file = _weights_name(arch)
+    if file is None:
+        raise RuntimeError(
+            f"{arch.__name__}: torchvision has no weights; put {arch.__name__}.pth into {place}"
+        )
     try:
         return arch(weights="IMAGENET1K_V1")
-    except URLError as e:
-        at, file = next(iter(given("COURSE_MIRROR")), "$COURSE_MIRROR"), _weights_name(arch)
+    except OSError as error:
+        reason = error.reason if isinstance(error, URLError) else error
         raise RuntimeError(
-            f"{arch.__name__}: no weights ({e.reason}); put {file} into {at}/weights"
+            f"{arch.__name__}: no weights ({reason}); put {file} into {place}"
         ) from None
 
 
 def cut_body(model: nn.Module) -> tuple[nn.Sequential, int]:
-    """(the layers up to the last feature map, the number of the one that opens the second group) of a classifier."""
-    layers = dict(model.named_children())
-    tail = next(
-        i
-        for i, n in enumerate([*layers, "fc"])
-        if n in ("avgpool", "classifier", "fc", "head", "heads")
-    )
-    body = nn.Sequential(
-        *[layers[n] for n in list(layers)[:tail] if not n.lower().startswith("aux")]
-    )
-    if len(body) == 1 and isinstance(body[0], nn.Sequential):
-        body = body[0]
+    """What a classifier has up to its last feature map, as layers; `model` stays as it was.
+
+    Returns (body, number of the layer that opens the second group).
+    """
+    layers = []
+    for name, layer in model.named_children():
+        if name in TAILS:
+            break
+        if not name.lower().startswith("aux"):  # a second classifier, for training only
+            layers.append(layer)
+    if len(layers) == 1 and isinstance(layers[0], nn.Sequential):
+        body = nn.Sequential(OrderedDict(layers[0].named_children()))
+    else:
+        body = nn.Sequential(*layers)
     if isinstance(model, DenseNet):
         body.append(nn.ReLU(inplace=True))  # torchvision applies it between features and pooling
+    return body, _second_group(model, body)
+
+
+def _second_group(model: nn.Module, body: nn.Sequential) -> int:
     if isinstance(model, VGG):
-        return body, [i for i, m in enumerate(body) if isinstance(m, nn.MaxPool2d)][2]
-    return body, 6 if isinstance(model, ResNet) else len(body) // 2
+        pools = [i for i, layer in enumerate(body) if isinstance(layer, nn.MaxPool2d)]
+        return pools[2]
+    if isinstance(model, ResNet):
+        return 6  # layer3
+    return len(body) // 2
 
 
 def count_features(body: nn.Module) -> int:
     """Channels of the feature map that `body` makes of a picture; ValueError if it makes none."""
-    with torch.inference_mode():
-        out = body.eval()(torch.zeros(1, 3, 128, 128))
-    if out.ndim != 4:
+    training = {layer: layer.training for layer in body.modules()}
+    body.eval()
+    try:
+        with torch.inference_mode():
+            out = body(torch.zeros(1, 3, 128, 128))
+    finally:
+        for layer, mode in training.items():
+            layer.training = mode
+    if out.ndim != 4:  # (1, channels, h, w)
         raise ValueError(f"the body gives {tuple(out.shape)}, not a feature map to pool")
     return out.shape[1]
 
 
 class AdaptiveConcatPool2d(nn.Module):
-    """Maximum and mean over all positions, side by side: (n, c, h, w) to (n, 2c, 1, 1)."""
+    """Maximum and mean over all positions, side by side."""
 
     def forward(self, x: Tensor) -> Tensor:
-        return torch.cat([F.adaptive_max_pool2d(x, 1), F.adaptive_avg_pool2d(x, 1)], 1)
+        """(n, c, h, w) to (n, 2c, 1, 1)."""
+        highest = F.adaptive_max_pool2d(x, 1)  # (n, c, 1, 1)
+        mean = F.adaptive_avg_pool2d(x, 1)
+        return torch.cat([highest, mean], 1)
 
 
-def make_head(sizes: Sequence[int], ps: float | Sequence[float] | None = None,
-              last: nn.Module | None = None) -> nn.Sequential:  # fmt: skip
-    """Linear layers between `sizes`, each behind BatchNorm and Dropout `ps` (0.25, the last 0.5), ReLU between them."""
-    n = len(sizes) - 1
-    ps = [0.25] * (n - 1) + [0.5] if ps is None else ps if isinstance(ps, Sequence) else [ps] * n
-    if len(ps) != n:
-        raise ValueError(f"{len(ps)} dropouts (ps) for {n} fully connected layers")
+def make_head(
+    sizes: Sequence[int],
+    ps: float | Sequence[float] | np.ndarray | None = None,
+    last: nn.Module | None = None,
+) -> nn.Sequential:
+    """Linear layers from each of `sizes` to the next, BatchNorm and Dropout before, ReLU between.
+
+    `ps`: dropout of all layers, or one each; without it 0.25, and 0.5 before the last. `last`: what
+    follows the scores. It takes (n, sizes[0]) and gives (n, sizes[-1]), in float32.
+    """
+    dropouts = _dropouts(ps, len(sizes) - 1)
     layers: list[nn.Module] = []
-    for i, p in enumerate(ps):
-        linear = nn.Linear(sizes[i], sizes[i + 1])
-        nn.init.kaiming_normal_(linear.weight)
-        nn.init.zeros_(linear.bias)
-        layers += [nn.BatchNorm1d(sizes[i]), nn.Dropout(p), linear, *[nn.ReLU()] * (i < n - 1)]
-    return _Float32(*layers, *([last] if last else []))
+    for n_in, n_out, p in zip(sizes[:-1], sizes[1:], dropouts, strict=True):
+        layers += [nn.BatchNorm1d(n_in), nn.Dropout(p), _linear(n_in, n_out), nn.ReLU()]
+    layers.pop()  # no ReLU behind the last
+    if last is not None:
+        layers.append(last)
+    return _Float32(*layers)
+
+
+def _dropouts(ps: float | Sequence[float] | np.ndarray | None, n: int) -> list[float]:
+    """The dropout before each of n layers."""
+    if ps is None:
+        return [0.25] * (n - 1) + [0.5]
+    dropouts = np.asarray(ps, float)
+    if dropouts.ndim == 0:
+        return [dropouts.item()] * n
+    if len(dropouts) != n:
+        raise ValueError(f"{len(dropouts)} dropouts (ps) for {n} fully connected layers")
+    return dropouts.tolist()
+
+
+def _linear(n_in: int, n_out: int) -> nn.Linear:
+    """A linear layer before a ReLU: weights of He et al. (arXiv:1502.01852), no bias at first."""
+    linear = nn.Linear(n_in, n_out)
+    nn.init.kaiming_normal_(linear.weight)
+    nn.init.zeros_(linear.bias)
+    return linear
 
 
 class _Float32(nn.Sequential):
-    """Layers that keep to float32 under autocast: in bfloat16 a sure answer of a sigmoid rounds to 1."""
+    """Layers that keep to float32 under autocast: in bfloat16 a sigmoid's 0.999 rounds to 1."""
 
     def forward(self, x: Tensor) -> Tensor:
         with torch.autocast(x.device.type, enabled=False):

@@ -1,9 +1,10 @@
-"""Picture data sets with their six loaders, and the Learner that re-trains a pre-trained network."""
+"""Pictures in six loaders, and the Learner that trains a pre-trained network on them."""
 
+import os
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any, Self
 
 import joblib
@@ -11,7 +12,6 @@ import numpy as np
 import pandas as pd
 import torch
 import torch.nn.functional as F
-from PIL import Image
 from torch import Tensor, nn
 from torchvision.models import (
     resnet18,
@@ -22,12 +22,12 @@ from torchvision.models import (
     vgg16,
     vgg16_bn,
 )
-from torchvision.transforms.v2 import functional as TF
 
 from .batches import ArrayDataset, BatchLoader
-from .core import DEVICE, T, get_cv_idxs, split_by_idx, to_np
-from .files import atomic, read_csv, work_dir
-from .learner import Learner
+from .copies import small_copies
+from .core import DEVICE, T, as_tensor, get_cv_idxs, split_by_idx, to_np
+from .files import atomic, place_name, read_csv, work_dir
+from .learner import Learner, freeze_to, layer_groups
 from .metrics import accuracy, accuracy_thresh
 from .models import (
     AdaptiveConcatPool2d,
@@ -37,7 +37,7 @@ from .models import (
     load_pretrained,
     make_head,
 )
-from .pictures import POOL, FilesDataset, picture_names, read_picture
+from .pictures import FilesDataset, picture_names
 from .training import predict_with_targs
 from .transforms import Transforms
 
@@ -58,192 +58,405 @@ __all__ += [
     "vgg16_bn",
 ]
 
-resnext50, resnext101_64 = resnext50_32x4d, resnext101_64x4d  # the names in the videos
+resnext50 = resnext50_32x4d  # the names in the videos
+resnext101_64 = resnext101_64x4d
 Tfms = tuple[Transforms, Transforms]
-LOADERS = [
-    ("trn", 0, 0),
-    ("val", 1, 1),
-    ("fix", 0, 1),
-    ("aug", 1, 0),
-    ("test", 2, 1),
-    ("test_aug", 2, 0),
-]
+Arrays = tuple[Any, ...]  # what a data set is made of: the inputs, or their file names; y last
 
 
 class ImageClassifierData:
-    """Pictures in six loaders `trn_dl`, … of sets `trn_ds`, …; `c` outputs, `is_multi` labels or `is_reg` numbers.
+    """Pictures in six loaders, and the sets that these walk through. Used in lessons 1, 2 and 7.
 
-    Training transforms: trn (shuffled), aug (validation set), test_aug; the others: fix (training set), val, test.
+    | loader | data set | pictures | transforms |
+    |---|---|---|---|
+    | trn_dl | trn_ds | training, shuffled | those of training |
+    | fix_dl | fix_ds | training, in order | those of validation |
+    | val_dl | val_ds | validation | those of validation |
+    | aug_dl | aug_ds | validation | those of training |
+    | test_dl | test_ds | test, if any | those of validation |
+    | test_aug_dl | test_aug_ds | test, if any | those of training |
+
+    `c`: how many outputs a network needs; `classes`: their names; `sz`: height and width.
+    `is_multi`: several labels a picture, y (n, c) of 0 and 1; `is_reg`: y (n,) or (n, c) numbers.
     """
 
-    def __init__(self, path: Path, make: Callable, splits: Sequence, tfms: Tfms | None, bs: int,
-                 classes: Sequence[str]) -> None:  # fmt: skip
+    def __init__(
+        self,
+        path: Path,
+        make: Callable[..., ArrayDataset],
+        splits: Sequence[Arrays | None],
+        tfms: tuple[Transforms | None, Transforms | None] | None,
+        bs: int,
+        classes: Sequence[str],
+    ) -> None:
         """`splits`: training, validation and test (or None), each the arguments of `make`."""
         if tfms is None:
             raise ValueError(
                 "pass tfms=tfms_from_model(arch, sz): a batch needs pictures of one size"
             )
-        self.path, self.bs, self.classes, self.tfms, self.splits = (
-            path,
-            bs,
-            list(classes),
-            tfms,
-            splits,
-        )
-        for name, split, tfm in LOADERS:
-            ds = dl = None
-            if splits[split] is not None:
-                ds = make(*splits[split], tfm=tfms[tfm])
-                ds.classes, dl = self.classes, BatchLoader(ds, bs, shuffle=name == "trn")
-            setattr(self, f"{name}_ds", ds)
-            setattr(self, f"{name}_dl", dl)
-        self.trn_y, self.val_y, self.sz = self.trn_ds.y, self.val_ds.y, tfms[0] and tfms[0].sz
-        self.is_reg, self.is_multi = not self.classes, bool(self.classes) and self.trn_y.ndim == 2
+        self.path = path
+        self._make = make
+        self.splits = splits
+        self.tfms = tfms
+        self.bs = bs
+        self.classes = list(classes)
+
+        trn, val, test = splits
+        augmented, plain = tfms
+        self.trn_ds, self.trn_dl = self._load("training", trn, augmented, shuffle=True)
+        self.fix_ds, self.fix_dl = self._load("training", trn, plain)
+        self.val_ds, self.val_dl = self._load("validation", val, plain)
+        self.aug_ds, self.aug_dl = self._load("validation", val, augmented)
+        self.test_ds: ArrayDataset | None = None
+        self.test_dl: BatchLoader | None = None
+        self.test_aug_ds: ArrayDataset | None = None
+        self.test_aug_dl: BatchLoader | None = None
+        if test is not None:
+            self.test_ds, self.test_dl = self._load("test", test, plain)
+            self.test_aug_ds, self.test_aug_dl = self._load("test", test, augmented)
+
+        self.trn_y = self.trn_ds.y
+        self.val_y = self.val_ds.y
+        self.sz = None if augmented is None else augmented.sz
+        self.is_reg = not self.classes
+        self.is_multi = not self.is_reg and self.trn_y.ndim == 2
+        self.c = self._outputs()
+
+    def _load(
+        self, name: str, arrays: Arrays | None, tfm: Transforms | None, shuffle: bool = False
+    ) -> tuple[ArrayDataset, BatchLoader]:
+        if arrays is None or not len(arrays[-1]):
+            raise ValueError(
+                f"{self.path}: the {name} set is empty: check its folder, val_idxs or arrays"
+            )
+        ds = self._make(*arrays, tfm=tfm)
+        ds.classes = self.classes
+        return ds, BatchLoader(ds, self.bs, shuffle=shuffle)
+
+    def _outputs(self) -> int:
+        if self.is_reg:
+            return 1 if self.trn_y.ndim == 1 else self.trn_y.shape[1]
         if len(self.classes) == 1 and not self.is_multi:
             raise ValueError(
-                f"{path}: only one class, {self.classes[0]}: there is nothing to tell apart"
+                f"{self.path}: only one class, {self.classes[0]}: there is nothing to tell apart"
             )
-        self.c = len(self.classes) or (1 if self.trn_y.ndim == 1 else self.trn_y.shape[1])
+        return len(self.classes)
 
     @classmethod
-    def from_paths(cls, path: str | Path, bs: int = 64, tfms: Tfms | None = None, trn_name: str = "train",
-                   val_name: str = "valid", test_name: str | None = None, num_workers: int = 0) -> Self:  # fmt: skip
-        """From path/train/CLASS/*.jpg, path/valid/CLASS/*.jpg, path/TEST_NAME/*.jpg. `num_workers` is not used."""
+    def from_paths(
+        cls,
+        path: str | Path,
+        bs: int = 64,
+        tfms: Tfms | None = None,
+        trn_name: str = "train",
+        val_name: str = "valid",
+        test_name: str | None = None,
+        num_workers: int = 0,
+    ) -> Self:
+        """From path/train/CLASS/*.jpg, path/valid/CLASS/*.jpg, path/TEST_NAME/*.jpg.
+
+        `num_workers` is not used.
+        """
         path = Path(path)
-        if not (classes := sorted(p.name for p in (path / trn_name).glob("[!.]*/"))):
+        classes = _subfolders(path / trn_name)
+        if not classes:
             raise FileNotFoundError(
                 f"{path / trn_name}: no such folder, or no folders in it, one a class"
             )
-        splits = [_folders(path / name, classes, path) for name in (trn_name, val_name)]
-        if unknown := {p.name for p in (path / val_name).glob("[!.]*/")}.difference(classes):
-            raise ValueError(f"{path / val_name}: {min(unknown)} is no class of {trn_name}")
-        splits.append(test_name and _folders(path, [test_name], path))
-        return cls(path, partial(FilesDataset, path=path), splits, tfms, bs, classes)
+        trn = _pictures_by_class(path, trn_name, classes)
+        val = _pictures_by_class(path, val_name, classes)
+        for name in _subfolders(path / val_name):
+            if name not in classes:
+                raise ValueError(f"{path / val_name}: {name} is no class of {trn_name}")
+        test = _test_pictures(path, test_name)
+        return cls(path, partial(FilesDataset, path=path), (trn, val, test), tfms, bs, classes)
 
     @classmethod
-    def from_csv(cls, path: str | Path, folder: str, csv_fname: str | Path, bs: int = 64, tfms: Tfms | None = None,
-                 val_idxs: np.ndarray | None = None, suffix: str = "", test_name: str | None = None,
-                 continuous: bool = False, skip_header: bool = True, num_workers: int = 0,
-                 cat_separator: str = " ") -> Self:  # fmt: skip
-        """A table of (id, labels): pictures path/folder/ID+suffix, labels split at `cat_separator`.
+    def from_csv(
+        cls,
+        path: str | Path,
+        folder: str,
+        csv_fname: str | Path,
+        bs: int = 64,
+        tfms: Tfms | None = None,
+        val_idxs: np.ndarray | None = None,
+        suffix: str = "",
+        test_name: str | None = None,
+        continuous: bool = False,
+        skip_header: bool = True,
+        num_workers: int = 0,
+        cat_separator: str = " ",
+    ) -> Self:
+        """From a table of (id, labels), and pictures path/folder/ID+suffix.
 
-        One label a row makes classes, several rows of 0/1, `continuous` numbers. `val_idxs`: if not given, a fifth.
+        One label a row makes classes, several (split at `cat_separator`) make rows of 0 and 1,
+        `continuous` makes numbers. `val_idxs`: the rows for validation, if not given a fifth.
+        `num_workers` is not used.
         """
-        path, header = Path(path), 0 if skip_header else None
-        table = read_csv(
-            csv_fname, header=header, dtype=str, keep_default_na=False
-        )  # "007" and "NA" are names
-        if table.shape[1] < 2:
-            raise ValueError(
-                f"{csv_fname}: needs two columns, id and labels; has only {list(table.columns)}"
-            )
-        names = np.array([f"{folder}/{i}{suffix}" for i in table.iloc[:, 0]])
-        if missing := [n for n in names if not (path / n).exists()]:
-            raise FileNotFoundError(
-                f"{csv_fname}: {len(missing)} pictures not in {path}, first {missing[0]}"
-            )
+        path = Path(path)
+        table = _read_labels(csv_fname, skip_header)
+        names = _files_of_ids(path, folder, table.iloc[:, 0], suffix)
+        _check_files(csv_fname, path, names)
+        if skip_header:
+            _check_header(csv_fname, path, folder, table.columns[0], suffix)
+        y, classes = _encode(csv_fname, table.iloc[:, 1], cat_separator, continuous)
         if val_idxs is None and len(names) < 5:
             raise ValueError(
-                f"{csv_fname}: {len(names)} rows, no fifth of which can validate: give more, or val_idxs"
+                f"{csv_fname}: {len(names)} rows, no fifth of which can validate: "
+                "give more, or val_idxs"
             )
-        y, classes = _encode(csv_fname, table.iloc[:, 1], cat_separator, continuous)
-        rows = get_cv_idxs(len(names)) if val_idxs is None else val_idxs
-        (val_names, trn_names), (val_y, trn_y) = split_by_idx(rows, names, y)
-        splits = [
-            (trn_names, trn_y),
-            (val_names, val_y),
-            test_name and _folders(path, [test_name], path),
-        ]
+        if val_idxs is None:
+            val_idxs = get_cv_idxs(len(names))
+        (val_names, trn_names), (val_y, trn_y) = split_by_idx(val_idxs, names, y)
+        splits = (trn_names, trn_y), (val_names, val_y), _test_pictures(path, test_name)
         return cls(path, partial(FilesDataset, path=path), splits, tfms, bs, classes)
 
     @classmethod
-    def from_arrays(cls, path: str | Path, trn: tuple, val: tuple, bs: int = 64, tfms: Tfms | None = None,
-                    classes: Sequence[str] | None = None, test: Any = None) -> Self:  # fmt: skip
-        """Arrays (x, y), x alone for the test set. Without `classes`, floats in y are numbers to predict."""
+    def from_arrays(
+        cls,
+        path: str | Path,
+        trn: Arrays,
+        val: Arrays,
+        bs: int = 64,
+        tfms: Tfms | None = None,
+        classes: Sequence[str] | None = None,
+        test: Any = None,
+    ) -> Self:
+        """From arrays (x, y), of the test set x alone; work files go to `path`.
+
+        y: class numbers (n,), or rows of 0 and 1 (n, c); without `classes`, floats are numbers to
+        predict, and classes are named by their numbers. ValueError for a class that has no name.
+        """
+        *trn_x, trn_y = (as_tensor(array) for array in trn)  # one copy for all loaders
+        *val_x, val_y = (as_tensor(array) for array in val)
         if classes is None:
-            classes = (
-                []
-                if (y := T(trn[1])).is_floating_point()
-                else [str(c) for c in range(int(y.max()) + 1)]
-            )
-        test = None if test is None else (test, np.zeros(len(test), np.int64))
-        return cls(Path(path), ArrayDataset, [trn, val, test], tfms or (None, None), bs, classes)
+            classes = _numbered_classes(trn_y, val_y)
+        trn = (*trn_x, _checked_targets("training", trn_y, classes))
+        val = (*val_x, _checked_targets("validation", val_y, classes))
+        if test is not None:
+            test = as_tensor(test), np.zeros(len(test), np.int64)
+        return cls(Path(path), ArrayDataset, (trn, val, test), tfms or (None, None), bs, classes)
 
     def resize(self, targ: int, new_path: str = "tmp") -> Self:
-        """The same data, read from copies of shortest side `targ`, made once in path/NEW_PATH/TARG."""
-        root = work_dir(self.path) / new_path / str(targ)
+        """The same data, read from small copies in work_dir(path)/NEW_PATH/TARG. Used in lesson 2.
+
+        The shortest side of a copy has `targ` pixels; it is made again if its picture is another.
+        """
+        if not isinstance(self.trn_ds, FilesDataset):
+            raise ValueError("resize makes copies of files, and these data are arrays in memory")
+        work = work_dir(self.path)
+        folder = work / new_path
+        if not folder.resolve().is_relative_to(work.resolve()):
+            folder = folder / place_name(self.path)  # other data sets may have copies there, too
         names = {str(name) for split in self.splits if split is not None for name in split[0]}
-        list(POOL.map(partial(_resized_copy, self.path, root, targ), names))
-        return type(self)(
-            self.path,
-            partial(FilesDataset, path=root),
-            self.splits,
-            self.tfms,
-            self.bs,
-            self.classes,
+        root = small_copies(self.path, sorted(names), folder, targ)
+        make = partial(FilesDataset, path=root)
+        return type(self)(self.path, make, self.splits, self.tfms, self.bs, self.classes)
+
+
+# Which files there are, and what their labels mean
+
+
+def _subfolders(folder: Path) -> list[str]:
+    return sorted(p.name for p in folder.glob("[!.]*/"))
+
+
+def _pictures_by_class(
+    path: Path, folder: str, classes: Sequence[str]
+) -> tuple[list[str], np.ndarray]:
+    """(file names relative to `path`, class numbers) of path/folder/CLASS; all must be there."""
+    names: list[str] = []
+    numbers: list[int] = []
+    for number, name in enumerate(classes):
+        if not (path / folder / name).is_dir():
+            raise FileNotFoundError(f"{path / folder}: no folder for class {name}")
+        found = picture_names(path / folder / name, path)
+        names += found
+        numbers += [number] * len(found)
+    return names, np.array(numbers)
+
+
+def _test_pictures(path: Path, folder: str | None) -> tuple[list[str], np.ndarray] | None:
+    """(file names relative to `path`, a zero each) of path/folder; None if there is no test set."""
+    if not folder:
+        return None
+    if not (path / folder).is_dir():
+        raise FileNotFoundError(f"{path}: no folder {folder} for the test set")
+    names = picture_names(path / folder, path)
+    return names, np.zeros(len(names), np.int64)
+
+
+def _read_labels(file: str | Path, skip_header: bool) -> pd.DataFrame:
+    header = 0 if skip_header else None
+    table = read_csv(file, header=header, dtype=str, keep_default_na=False)  # "007", "NA": names
+    if table.shape[1] < 2:
+        raise ValueError(
+            f"{file}: needs two columns, id and labels; has only {list(table.columns)}"
+        )
+    return table
+
+
+def _files_of_ids(path: Path, folder: str, ids: pd.Series, suffix: str) -> np.ndarray:
+    """File names of the pictures, relative to `path` also where `folder` is not in it."""
+    if Path(folder).is_absolute():
+        folder = os.path.relpath(folder, path.resolve())
+    start = f"{folder}/" if folder else ""
+    return np.array([f"{start}{i}{suffix}" for i in ids])
+
+
+def _check_files(file: str | Path, path: Path, names: np.ndarray) -> None:
+    missing = [name for name in names if not (path / name).exists()]
+    if missing:
+        raise FileNotFoundError(
+            f"{file}: {len(missing)} pictures not in {path}, first {missing[0]}"
         )
 
 
-def _folders(parent: Path, classes: Sequence[str], root: Path) -> tuple[list[str], np.ndarray]:
-    """(file names relative to `root`, class numbers) of parent/CLASS; every class must be there."""
-    if gone := [c for c in classes if not (parent / c).is_dir()]:
-        raise FileNotFoundError(f"{parent}: no folder for class {gone[0]}")
-    names = [picture_names(parent / c, root) for c in classes]
-    return [name for part in names for name in part], np.repeat(
-        np.arange(len(classes)), [len(n) for n in names]
-    )
+def _check_header(file: str | Path, path: Path, folder: str, first: str, suffix: str) -> None:
+    """Refuse a table whose first line is taken for a header, but names a picture."""
+    if (path / folder / f"{first}{suffix}").is_file():
+        raise ValueError(
+            f"{file}: the first line names a picture, {first}{suffix}: "
+            "if it is no header, pass skip_header=False"
+        )
 
 
 def _encode(
     file: str | Path, labels: pd.Series, separator: str, continuous: bool
 ) -> tuple[np.ndarray, list[str]]:
-    """(numbers; or class numbers; or rows of 0/1 if any row has several labels), sorted class names."""
+    """(y, class names sorted): numbers without names, class numbers, or rows of 0 and 1."""
     if continuous:
-        y = (
-            labels.str.split(separator, expand=True)
-            .apply(pd.to_numeric, errors="coerce")
-            .to_numpy(np.float32)
+        return _numbers(file, labels, separator), []
+    rows = [_parts(text, separator) for text in labels]
+    classes = sorted(set().union(*rows))
+    number = {name: i for i, name in enumerate(classes)}
+    counts = [len(row) for row in rows]
+    if max(counts) > 1:  # several labels in some rows, perhaps none in others
+        y = np.zeros((len(rows), len(classes)), np.float32)
+        for i, row in enumerate(rows):
+            y[i, [number[name] for name in row]] = 1
+        return y, classes
+    if min(counts) == 0:  # one label in each row but this
+        raise ValueError(f"{file}: row {counts.index(0) + 1} has no label")
+    return np.array([number[name] for (name,) in rows]), classes
+
+
+def _parts(text: str, separator: str) -> set[str]:
+    """The labels in a text, without the spaces around them."""
+    return {part.strip() for part in text.split(separator)} - {""}
+
+
+def _numbers(file: str | Path, texts: pd.Series, separator: str) -> np.ndarray:
+    """(n,) or, of several numbers a row, (n, c) float32."""
+    columns = texts.str.split(separator, expand=True)
+    y = columns.apply(pd.to_numeric, errors="coerce").to_numpy(np.float32)
+    odd = np.flatnonzero(~np.isfinite(y).all(1))
+    if len(odd):
+        what = "a number" if y.shape[1] == 1 else f"{y.shape[1]} numbers"
+        raise ValueError(f"{file}: row {odd[0] + 1}: {texts.iloc[odd[0]]!r} is not {what}")
+    if y.shape[1] == 1:
+        return y[:, 0]
+    return y
+
+
+def _numbered_classes(trn_y: Tensor, val_y: Tensor) -> list[str]:
+    """ "0", "1", … up to the highest class number, or for each column; none for floats."""
+    if trn_y.is_floating_point() or not len(trn_y):
+        return []
+    if trn_y.ndim == 2:
+        return [str(column) for column in range(trn_y.shape[1])]
+    highest = int(torch.cat([trn_y, val_y]).max())
+    return [str(number) for number in range(highest + 1)]
+
+
+def _checked_targets(name: str, y: Tensor, classes: Sequence[str]) -> Tensor:
+    """Class numbers as int64, rows of 0 and 1 and numbers to predict as float32."""
+    if not classes:
+        return y.float()
+    if y.ndim == 2:
+        if y.shape[1] != len(classes):
+            raise ValueError(
+                f"the {name} set has {y.shape[1]} columns of labels for {len(classes)} classes"
+            )
+        if len(y) and not (y.min() >= 0 and y.max() <= 1):
+            raise ValueError(f"the {name} set: rows of labels hold 0 and 1; class numbers are (n,)")
+        return y.float()
+    numbers = y.long()
+    if not torch.equal(numbers.double(), y.double()):
+        raise ValueError(f"the {name} set: class numbers are whole")
+    odd = numbers[(numbers < 0) | (numbers >= len(classes))].tolist()
+    if odd:
+        raise ValueError(
+            f"the {name} set has class {odd[0]}, but classes count from 0 to {len(classes) - 1}"
         )
-        if len(odd := np.flatnonzero(~np.isfinite(y).all(1))):
-            what = "a number" if y.shape[1] == 1 else f"{y.shape[1]} numbers"
-            raise ValueError(f"{file}: row {odd[0] + 1}: {labels.iloc[odd[0]]!r} is not {what}")
-        return (y[:, 0] if y.shape[1] == 1 else y), []
-    if not labels.str.contains(separator, regex=False).any():
-        if len(odd := np.flatnonzero(labels == "")):
-            raise ValueError(f"{file}: row {odd[0] + 1} has no label")
-        classes, y = np.unique(labels.to_numpy(str), return_inverse=True)
-        return y, classes.tolist()
-    y = (many := labels.str.get_dummies(sep=separator)).to_numpy(np.float32)
-    return (y.argmax(1) if (y.sum(1) == 1).all() else y), list(many.columns)
+    return numbers
 
 
-def _resized_copy(path: Path, root: Path, targ: int, name: str) -> None:
-    if not (root / name).exists() or (root / name).stat().st_mtime < (path / name).stat().st_mtime:
-        picture = TF.resize(read_picture(path / name, targ), [targ], TF.InterpolationMode.BICUBIC)
-        with atomic(root / name) as part:
-            picture.save(part, Image.registered_extensions()[Path(name).suffix.lower()], quality=95)
+@dataclass
+class Loaders:
+    """What a Learner trains, validates and tests with."""
+
+    trn_dl: BatchLoader
+    val_dl: BatchLoader
+    test_dl: BatchLoader | None = None
+
+
+class Origin:
+    """What activations were made of: pictures, and a body's layers and weights at that time."""
+
+    def __init__(self, data: ImageClassifierData, body: nn.Module) -> None:
+        self.data = data
+        self.layers = repr(body)
+        self.weights = {name: tensor.clone() for name, tensor in body.state_dict().items()}
+        self.key = joblib.hash([self.layers, to_np(list(self.weights.values()))])
+
+    def is_still(self, data: ImageClassifierData, body: nn.Module) -> bool:
+        """Whether these would give the same activations, to the bit."""
+        now = body.state_dict()
+        if data is not self.data or repr(body) != self.layers or now.keys() != self.weights.keys():
+            return False
+        return all(torch.equal(now[name], then) for name, then in self.weights.items())
+
+
+@dataclass
+class Activations(Loaders):
+    """Loaders of what a body gives for pictures."""
+
+    origin: Origin = field(kw_only=True)
 
 
 class ConvLearner(Learner):
-    """A pre-trained body with a new head; with `precompute` only the head trains, on the activations of the body."""
+    """A pre-trained body with a new head. Used in lessons 1, 2 and 7.
 
-    precompute, activations = False, None
+    While `precompute` is on, the head alone trains, on kept activations: what the body gives for
+    each picture is computed once.
+    """
 
     @classmethod
-    def pretrained(cls, arch: Callable, data: ImageClassifierData, ps: float | Sequence[float] | None = None,
-                   xtra_fc: Sequence[int] = (512,), precompute: bool = False, custom_head: nn.Module | None = None,
-                   **kwargs: Any) -> Self:  # fmt: skip
-        """`arch` (a function of torchvision, or efficientnet_lite0) with ImageNet weights, frozen, and a new head.
+    def pretrained(
+        cls,
+        arch: Callable[..., nn.Module],
+        data: ImageClassifierData,
+        ps: float | Sequence[float] | None = None,
+        xtra_fc: Sequence[int] = (512,),
+        precompute: bool = False,
+        custom_head: nn.Module | None = None,
+        **kwargs: Any,
+    ) -> Self:
+        """The body of `arch`, with ImageNet weights, frozen, and a new head.
 
-        The head: max and mean pooling, layers of `xtra_fc` and data.c units behind dropout `ps`; or `custom_head`.
+        `arch`: a function of torchvision, or efficientnet_lite0. The head: max and mean pooling,
+        layers of `xtra_fc` and data.c units behind dropout `ps` (see `make_head`); or
+        `custom_head`, which takes the body's feature maps (n, channels, h, w).
         """
-        body, split = cut_body(load_pretrained(arch))
+        body, second_group = cut_body(load_pretrained(arch))
         if custom_head is None:
-            numbers = nn.Flatten(data.trn_y.ndim - 1)  # as y: (n,) or (n, c)
-            last = numbers if data.is_reg else nn.Sigmoid() if data.is_multi else nn.LogSoftmax(1)
-            custom_head = make_head([2 * count_features(body), *xtra_fc, data.c], ps, last)
-            body.append(AdaptiveConcatPool2d()).append(nn.Flatten())
-        learn = cls(data, nn.Sequential(body[:split], body[split:], custom_head), **kwargs)
+            sizes = [2 * count_features(body), *xtra_fc, data.c]
+            custom_head = make_head(sizes, ps, _last_layer(data))
+            body.append(AdaptiveConcatPool2d())  # (n, channels, h, w) to (n, 2 channels, 1, 1)
+            body.append(nn.Flatten())  # (n, 2 channels)
+        groups = body[:second_group], body[second_group:], custom_head
+        learn = cls(data, nn.Sequential(*groups), **kwargs)
         learn.precompute = precompute
         learn.freeze()
         return learn
@@ -254,69 +467,108 @@ class ConvLearner(Learner):
         return cls(data, model, **kwargs)
 
     def __init__(self, data: ImageClassifierData, model: nn.Module, **kwargs: Any) -> None:
-        crit = F.l1_loss if data.is_reg else F.binary_cross_entropy if data.is_multi else F.nll_loss
-        metrics = [] if data.is_reg else [accuracy_thresh(0.5) if data.is_multi else accuracy]
+        """`kwargs` are those of `Learner`; without them, loss and metrics go with the data."""
+        self._precompute = False
+        self.activations: Activations | None = None
+        crit, metrics = _loss_and_metrics(data)
         super().__init__(data, model, **{"crit": crit, "metrics": metrics, **kwargs})
+
+    @property
+    def precompute(self) -> bool:
+        """Whether the head alone trains, on kept activations."""
+        return self._precompute
+
+    @precompute.setter
+    def precompute(self, on: bool) -> None:
+        if on and not isinstance(self.module, nn.Sequential):
+            raise ValueError("precompute needs a body and a head: nn.Sequential(..., head)")
+        if not on:
+            self.activations = None  # from here on the body may change
+        self._precompute = on
 
     @property
     def model(self) -> nn.Module:
         """The head while precomputing, else the whole network."""
-        return self.module[-1] if self.precompute else self.module
+        if self.precompute:
+            return self.module[-1]
+        return self.module
 
     @property
     def batches(self) -> Any:
-        """Loaders of activations while precomputing, kept for as long as the body cannot change; else `data`."""
-        self.activations = (self.activations or self._precomputed()) if self.precompute else None
-        return self.activations or self.data
+        """Loaders of activations while precomputing, else `data`."""
+        if not self.precompute:
+            return self.data
+        kept = self.activations
+        if kept is None or not kept.origin.is_still(self.data, self.module[:-1]):
+            self.activations = self._precomputed()
+        return self.activations
 
     def get_layer_groups(self) -> list[nn.Module]:
         """[early body, late body, head] of a pre-trained network; [head] while precomputing."""
-        return [self.model] if self.precompute else super().get_layer_groups()
+        if self.precompute:
+            return [self.model]
+        return super().get_layer_groups()
 
     def freeze_to(self, n: int) -> None:
-        """Train the layer groups from the n-th on; freezing the head only leaves `precompute` on."""
-        precompute, self.precompute = self.precompute and n == -1, False
-        super().freeze_to(n)
-        self.precompute = precompute
-
-    def load(self, name: str) -> None:
-        """Read weights that `save` wrote; activations of other weights are dropped."""
-        super().load(name)
-        self.activations = None
+        """Train the layer groups from the n-th on; any but the last alone ends `precompute`."""
+        groups = layer_groups(self.module) if self.precompute else self.get_layer_groups()
+        freeze_to(groups, n)
+        if n != -1:
+            self.precompute = False
 
     def set_data(self, data: ImageClassifierData) -> None:
         """Go on with other data (larger pictures, say); freezes all but the last group."""
         if data.c != self.data.c:
             raise ValueError(f"the network has {self.data.c} outputs, the data need {data.c}")
-        self.data, self.precompute, self.activations = data, False, None
+        self.data = data
+        self.precompute = False
         self.freeze()
 
-    def _precomputed(self) -> SimpleNamespace:
-        plain = {
-            "trn_dl": self.data.fix_dl,
-            "val_dl": self.data.val_dl,
-            "test_dl": self.data.test_dl,
-        }
-        sets = {
-            name: ArrayDataset(self._body_output(dl), dl.dataset.y)
-            for name, dl in plain.items()
-            if dl
-        }
-        made = {
-            n: BatchLoader(ds, self.data.bs, n == "trn_dl", getattr(self.data, n).passes)
-            for n, ds in sets.items()
-        }
-        return SimpleNamespace(**made)
+    def _precomputed(self) -> Activations:
+        data = self.data
+        origin = Origin(data, self.module[:-1])
+        trn = self._body_output(data.fix_dl, origin)  # without augmentation
+        trn_dl = BatchLoader(trn, data.bs, shuffle=True, passes=data.trn_dl.passes)
+        val = self._body_output(data.val_dl, origin)
+        val_dl = BatchLoader(val, data.bs, passes=data.val_dl.passes)
+        test_dl = None
+        if data.test_dl is not None:
+            test = self._body_output(data.test_dl, origin)
+            test_dl = BatchLoader(test, data.bs, passes=data.test_dl.passes)
+        return Activations(trn_dl, val_dl, test_dl, origin=origin)
 
-    def _body_output(self, dl: BatchLoader) -> Tensor:
-        """The body's output over a loader, kept in tmp/act_KEY.pt for these weights and pictures."""
-        body, ds = self.module[:-1], dl.dataset
-        weights = to_np(list(body.state_dict().values()))
-        key = joblib.hash(
-            [repr(body), weights, repr(ds.tfm and vars(ds.tfm)), ds.contents(), DEVICE.type]
-        )
+    def _body_output(self, dl: BatchLoader, origin: Origin) -> ArrayDataset:
+        """The body's output over a loader, and y; the output is kept in tmp/act_KEY.pt."""
+        key = _activations_key(dl.dataset, origin)
         file = work_dir(self.data.path) / "tmp" / f"act_{key}.pt"
         if not file.exists():
+            output, _ = predict_with_targs(self.module[:-1], dl)
             with atomic(file) as part:
-                torch.save(T(predict_with_targs(body, dl)[0]), part)
-        return torch.load(file, weights_only=True)
+                torch.save(T(output), part)
+        return ArrayDataset(torch.load(file, weights_only=True), dl.dataset.y)
+
+
+def _activations_key(ds: ArrayDataset, origin: Origin) -> str:
+    """A key of all that activations depend on: body, pictures, transforms, and kind of device."""
+    settings = None if ds.tfm is None else vars(ds.tfm)
+    place = str(ds.path.resolve()) if isinstance(ds, FilesDataset) else None
+    return joblib.hash([origin.key, settings, place, ds.contents(), DEVICE.type])
+
+
+def _loss_and_metrics(data: ImageClassifierData) -> tuple[Callable, list[Callable]]:
+    if data.is_reg:
+        return F.l1_loss, []
+    if data.is_multi:
+        return F.binary_cross_entropy, [accuracy_thresh(0.5)]
+    return F.nll_loss, [accuracy]
+
+
+def _last_layer(data: ImageClassifierData) -> nn.Module:
+    """From the scores (n, c) of the head to what the loss compares with y."""
+    if data.is_reg and data.trn_y.ndim == 1:
+        return nn.Flatten(0)  # (n, 1) to (n,)
+    if data.is_reg:
+        return nn.Identity()
+    if data.is_multi:
+        return nn.Sigmoid()  # each label by itself
+    return nn.LogSoftmax(1)

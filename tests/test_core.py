@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from course_utils.core import VV, T, V, children, get_cv_idxs, set_seed, split_by_idx, to_np
-from course_utils.files import ROOT, atomic, work_dir
+from course_utils.files import ROOT, atomic
 
 
 def test_tensors_and_back():
@@ -65,15 +65,6 @@ def test_atomic_leaves_the_old_file_when_writing_fails(tmp_path):
         raise OSError("disk full")
     assert file.read_text() == "old"
     assert [p.name for p in file.parent.iterdir()] == ["b.txt"]
-
-
-def test_work_dir(tmp_path, monkeypatch):
-    monkeypatch.delenv("COURSE_WORK", raising=False)
-    assert work_dir(tmp_path) == tmp_path
-    monkeypatch.setattr("os.access", lambda *_: False)
-    assert work_dir(tmp_path) != tmp_path
-    monkeypatch.setenv("COURSE_WORK", str(tmp_path / "w"))
-    assert work_dir(tmp_path) == tmp_path / "w"
 
 
 def test_a_tensor_does_not_change_with_its_array():

@@ -16,9 +16,6 @@ from course_utils.data import get_data
 from course_utils.frames import add_datepart, apply_cats, get_elapsed, join_df, proc_df, train_cats
 from tests.tables_support import one_line
 
-REGISTRY = files.ROOT / "data" / "registry.toml"
-
-
 # choose
 
 
@@ -644,8 +641,6 @@ def test_there_must_be_numbers_to_scale():
 def rossmann(real_data, tmp_path_factory):
     """Folder of the real tables."""
     root = tmp_path_factory.mktemp("rossmann")
-    (root / "data").mkdir()
-    (root / "data" / "registry.toml").write_bytes(REGISTRY.read_bytes())
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(files, "ROOT", root)
         patch.delenv("COURSE_DATA", raising=False)

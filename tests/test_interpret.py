@@ -4,8 +4,8 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 
+from course_utils.batches import ArrayDataset
 from course_utils.interpret import ImageModelResults
-from course_utils.loaders import ArrayDataset
 from course_utils.transforms import CropType, Transforms
 
 SZ, CLASSES = 8, ["ape", "bee", "cat"]
@@ -61,3 +61,35 @@ def test_without_names_the_number_of_the_class_is_shown_and_nothing_is_no_pictur
 def test_predictions_for_other_pictures_are_refused(by_hand):
     with pytest.raises(ValueError, match="3 predictions for 5 pictures"):
         ImageModelResults(by_hand.ds, np.zeros((3, 3)))
+
+
+def test_the_most_wrong_comes_first():
+    """Three pictures of class 0, all taken for class 1, less and less surely."""
+    found = results([[0.3, 0.7], [0.1, 0.9], [0.2, 0.8], [0.9, 0.1]], [0, 0, 0, 0], ["ape", "bee"])
+    assert found.most_by_correct(0, False).tolist() == [1, 2, 0]
+    assert found.most_by_correct(0, False, n=2).tolist() == [1, 2]
+    found.plot_most_incorrect(0)
+    assert [ax.get_title() for ax in plt.gcf().axes] == ["0.100", "0.200", "0.300"]
+    assert plt.gcf().get_suptitle() == "Most incorrect: ape"
+    plt.close("all")
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_choices_equal_a_search_by_hand(seed):
+    rng = np.random.default_rng(seed)
+    probs, y = rng.dirichlet([1, 1, 1], 10), rng.integers(0, 3, 10)
+    found = results(probs, y)
+    for label in range(3):
+        right = [i for i in range(10) if y[i] == label and probs[i].argmax() == label]
+        wrong = [i for i in range(10) if y[i] == label and probs[i].argmax() != label]
+        by_prob = {i: probs[i, label] for i in range(10)}
+        assert found.most_by_correct(label, True, 10).tolist() == sorted(right, key=by_prob.get, reverse=True)
+        assert found.most_by_correct(label, False, 10).tolist() == sorted(wrong, key=by_prob.get)
+
+
+def test_probabilities_are_refused_and_logarithms_are_not(by_hand):
+    for probs in (by_hand.probs, np.stack([by_hand.probs] * 3)):
+        with pytest.raises(ValueError, match=r"log-probabilities are never above 0: .* np\.log$"):
+            ImageModelResults(by_hand.ds, probs)
+    sure = np.log(np.array([[1, 0, 0]] * 5) + 1e-9)  # a little above 0
+    assert ImageModelResults(by_hand.ds, sure).correct.tolist() == [True] * 4 + [False]

@@ -1,4 +1,6 @@
+import math
 import os
+import re
 
 import numpy as np
 import pytest
@@ -6,6 +8,7 @@ import torch
 import torchvision.models as tvm
 from torch import nn
 
+from course_utils import lite0 as lite0_network
 from course_utils.data.samples import lite0, member
 from course_utils.files import ROOT
 from course_utils.models import (
@@ -158,9 +161,42 @@ def test_head_layout_and_initialisation():
     assert [m.p for m in make_head([8, 2]) if isinstance(m, nn.Dropout)] == [0.5]
 
 
-def test_wrong_number_of_dropouts():
-    with pytest.raises(ValueError, match=r"3 dropouts \(ps\) for 2"):
-        make_head([8, 4, 2], ps=[0.1, 0.2, 0.3])
+def dropouts(head):
+    return [m.p for m in head if isinstance(m, nn.Dropout)]
+
+
+@pytest.mark.parametrize(
+    "ps", [(0.1, 0.2), [0.1, 0.2], np.array([0.1, 0.2]), torch.tensor([0.1, 0.2], dtype=torch.double)]
+)
+def test_dropouts_of_each_layer(ps):
+    """In any form, one each, in order; and it does what a list does."""
+    torch.manual_seed(0)
+    head = make_head([8, 4, 2], ps)
+    torch.manual_seed(0)
+    expected = make_head([8, 4, 2], [0.1, 0.2])
+    assert dropouts(head) == [0.1, 0.2]
+    assert all(torch.equal(a, b) for a, b in zip(head.parameters(), expected.parameters(), strict=True))
+
+
+@pytest.mark.parametrize("p", [0.3, np.float32(0.3), np.array(0.3), 0])
+def test_one_dropout_for_all_layers(p):
+    assert dropouts(make_head([8, 4, 2], ps=p)) == pytest.approx([float(p)] * 2)
+
+
+@pytest.mark.parametrize("ps", [[0.1, 0.2, 0.3], np.full(3, 0.1), ()])
+def test_wrong_number_of_dropouts(ps):
+    n = np.size(ps)
+    with pytest.raises(ValueError, match=rf"^{n} dropouts \(ps\) for 2 fully connected layers$"):
+        make_head([8, 4, 2], ps=ps)
+
+
+def test_a_head_ends_in_its_last_layer_or_in_scores():
+    kinds = [type(m).__name__ for m in make_head([8, 4, 2])]
+    assert kinds == ["BatchNorm1d", "Dropout", "Linear", "ReLU", "BatchNorm1d", "Dropout", "Linear"]
+    assert [type(m).__name__ for m in make_head([8, 2])] == ["BatchNorm1d", "Dropout", "Linear"]
+    scores = make_head([8, 4, 2]).eval()(torch.randn(64, 8))
+    assert scores.shape == (64, 2)
+    assert scores.min() < 0 < scores.max()  # no ReLU, no softmax behind them
 
 
 def test_head_keeps_to_float32_under_autocast():
@@ -170,3 +206,121 @@ def test_head_keeps_to_float32_under_autocast():
         mixed = head(x)
     assert mixed.dtype == torch.float32
     torch.testing.assert_close(mixed, head(x).detach())
+
+
+# What is not as it should be
+
+
+@pytest.fixture
+def mirror(tmp_path, monkeypatch):
+    """An empty folder for files of weights, and no other."""
+    monkeypatch.setenv("COURSE_MIRROR", str(tmp_path))
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
+    (tmp_path / "weights").mkdir()
+    return tmp_path / "weights"
+
+
+def whole_model(file):
+    torch.save(make("squeezenet1_1"), file)
+
+
+def other_network(file):
+    torch.save(make("alexnet").state_dict(), file)
+
+
+def other_classes(file):
+    torch.save(tvm.squeezenet1_1(weights=None, num_classes=7).state_dict(), file)
+
+
+def a_list(file):
+    torch.save([torch.zeros(3)], file)
+
+
+def cut_short(file):
+    torch.save(make("squeezenet1_1").state_dict(), file)
+    file.write_bytes(file.read_bytes()[:1000])
+
+
+def nothing(file):
+    file.touch()
+
+
+@pytest.mark.parametrize("write", [whole_model, other_network, other_classes, a_list, cut_short, nothing])
+def test_a_file_that_holds_no_weights_of_the_network_is_named(mirror, write):
+    write(file := mirror / "squeezenet1_1.pth")
+    with pytest.raises(ValueError, match=r"replace it$") as caught:
+        load_pretrained(tvm.squeezenet1_1)
+    assert str(caught.value).startswith(f"{file}: not ")
+    assert "\n" not in str(caught.value)
+
+
+def test_densenet_reads_the_names_of_torchvisions_file(mirror):
+    """The file says denselayer1.norm.1.weight; torchvision renames when it downloads."""
+    model = make("densenet121")
+    old = {re.sub(r"(norm|conv)([12])\.", r"\1.\2.", k) if "denselayer" in k else k: v
+           for k, v in model.state_dict().items()}  # fmt: skip
+    assert "features.denseblock1.denselayer1.norm.1.weight" in old
+    torch.save(old, mirror / "densenet121-a639ec97.pth")
+    loaded = load_pretrained(tvm.densenet121).state_dict()
+    assert all(torch.equal(loaded[k], v) for k, v in model.state_dict().items())
+
+
+def test_a_network_that_torchvision_has_not(mirror):
+    def tiny():
+        return nn.Sequential(nn.Linear(3, 2))
+
+    with pytest.raises(RuntimeError, match=r"^tiny: torchvision has no weights; put tiny\.pth into .*weights$"):
+        load_pretrained(tiny)
+    torch.save(tiny().state_dict(), mirror / "tiny.pth")
+    assert weights_file(tiny) == mirror / "tiny.pth"
+    assert load_pretrained(tiny)[0].weight.shape == (2, 3)
+
+
+def test_an_interrupted_download_is_one_line(mirror, monkeypatch):
+    def broken(*args, **kwargs):
+        raise TimeoutError("timed out")
+
+    monkeypatch.setattr("torchvision.models._api.load_state_dict_from_url", broken)
+    with pytest.raises(RuntimeError, match=r"^resnet34: no weights \(timed out\); put resnet34-b627a593\.pth into "):
+        load_pretrained(tvm.resnet34)
+
+
+@pytest.mark.parametrize("name", ["densenet121", "vgg16", "resnet34"])
+def test_cutting_leaves_the_network_as_it_was(name):
+    model = make(name)
+    layers = [type(m).__name__ for m in model.modules()]
+    keys = list(model.state_dict())
+    for _ in range(2):
+        body, _ = cut_body(model)
+        body.append(nn.Flatten())
+    assert [type(m).__name__ for m in model.modules()] == layers
+    assert list(model.state_dict()) == keys
+
+
+def test_counting_leaves_the_body_as_it_was():
+    body, _ = cut_body(make("resnet34"))
+    body.train()
+    body[1].eval()
+    modes = [m.training for m in body.modules()]
+    before = {k: v.clone() for k, v in body.state_dict().items()}
+    assert count_features(body) == 512
+    assert [m.training for m in body.modules()] == modes
+    assert all(torch.equal(v, before[k]) for k, v in body.state_dict().items())
+    with pytest.raises(ValueError, match="not a feature map"):
+        count_features(nn.Sequential(body, nn.Flatten()))
+    assert [m.training for m in body.modules()] == modes
+
+
+@pytest.mark.parametrize(("kernel", "stride"), [(3, 2), (5, 2), (5, 3), (1, 2)])
+@pytest.mark.parametrize("size", [(8, 8), (9, 13), (16, 7)])
+def test_same_padding_is_tensorflows(kernel, stride, size):
+    """As its documents say: ceil(size / stride) outputs; the odd pixel behind."""
+    conv = lite0_network.SameConv(2, 3, kernel, stride, bias=False)
+    x = torch.randn(1, 2, *size)
+    pad = []
+    for n in reversed(size):
+        total = max((math.ceil(n / stride) - 1) * stride + kernel - n, 0)
+        pad += [total // 2, total - total // 2]
+    expected = nn.functional.conv2d(nn.functional.pad(x, pad), conv.weight, stride=stride)
+    torch.testing.assert_close(conv(x), expected)
+    assert conv(x).shape[2:] == tuple(math.ceil(n / stride) for n in size)
