@@ -8,12 +8,15 @@ from sklearn.metrics import log_loss
 from torch import Tensor
 
 from .core import T, as_tensor, to_np
+from .scores import lower_is_better, mean_over_rows
 
 __all__ = ["accuracy", "accuracy_np", "accuracy_thresh", "exp_rmspe", "f2", "log_loss", "opt_th"]
+__all__ += ["lower_is_better", "mean_over_rows"]
 
 Array = Tensor | np.ndarray
 
 
+@mean_over_rows
 def accuracy(preds: Tensor, targs: Tensor) -> Tensor:
     """Share of rows whose largest score is at the target: preds (n, c), targs (n,)."""
     return (preds.argmax(1) == targs.reshape(len(preds))).float().mean()
@@ -27,6 +30,7 @@ def accuracy_np(preds: np.ndarray, targs: np.ndarray) -> float:
 def accuracy_thresh(thresh: float) -> Callable[[Tensor, Tensor], Tensor]:
     """A metric for several labels: share of the n x c answers on the right side of `thresh`."""
 
+    @mean_over_rows
     def accuracy_thresh(preds: Tensor, targs: Tensor) -> Tensor:
         return ((preds > thresh) == targs.bool()).float().mean()
 
@@ -69,6 +73,7 @@ def _f2s(
     return thresholds, np.array([to_np(score.mean()) for score in scores])
 
 
+@lower_is_better
 def exp_rmspe(y_pred: Any, targ: Any) -> float:
     """Root mean square of (sales - prediction) / sales, given logarithms; ValueError for sales of 0. Lesson 3."""
     pred, sales = as_tensor(y_pred).exp(), as_tensor(targ).exp()
