@@ -81,7 +81,8 @@ def device() -> Check:
 
     name = f" ({torch.cuda.get_device_name()})" if DEVICE.type == "cuda" else ""
     precision = str(PRECISION).removeprefix("torch.")
-    return Check(True, f"torch {torch.__version__} on {DEVICE.type}{name}, computing in {precision}")
+    where = f"{DEVICE.type}{name}, forward passes in {precision}"
+    return Check(True, f"torch {torch.__version__} on {where}")
 
 
 def disk() -> Check:
