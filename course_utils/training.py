@@ -133,9 +133,12 @@ def validate(
     The loss, and each metric that is a `mean_over_rows`, is computed batch by batch; the set is
     kept for other metrics only.
     """
-    scores: list[MeanScore | SetScore] = [MeanScore(crit)]
+    scores: list[MeanScore | SetScore] = [MeanScore(crit, np.float64)]
     for metric in metrics or []:
-        scores.append(MeanScore(metric) if is_mean_over_rows(metric) else SetScore(metric))
+        if is_mean_over_rows(metric):
+            scores.append(MeanScore(metric, np.float32))
+        else:
+            scores.append(SetScore(metric))
     for out, y in _outputs(model, dl):
         for score in scores:
             score.add(out, y)
@@ -143,10 +146,15 @@ def validate(
 
 
 class MeanScore:
-    """A loss or metric of a set, as the mean of those of its batches, weighted by their rows."""
+    """A loss or metric of a set, as the mean of those of its batches, weighted by their rows.
 
-    def __init__(self, function: Callable) -> None:
+    In float32, a share of n rows, times n, is the number of rows again, so that the share of all
+    is exact, and equal shares are equal.
+    """
+
+    def __init__(self, function: Callable, precision: type[np.floating]) -> None:
         self.function = function
+        self.precision = precision
         self.values: list[Any] = []  # numbers, or tensors left on the device
         self.weights: list[Any] = []
 
@@ -157,8 +165,8 @@ class MeanScore:
 
     def value(self) -> float:
         """Of all batches; read from the device here, once."""
-        values = _numbers(self.values)
-        weights = _numbers(self.weights)
+        values = _numbers(self.values).astype(self.precision)
+        weights = _numbers(self.weights).astype(self.precision)
         counted = weights > 0  # a batch of which nothing counts has no mean
         return float(np.average(values[counted], weights=weights[counted]))
 
