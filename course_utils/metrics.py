@@ -8,12 +8,15 @@ from sklearn.metrics import log_loss
 from torch import Tensor
 
 from .core import T, as_tensor
+from .scores import lower_is_better, mean_over_rows
 
 __all__ = ["accuracy", "accuracy_np", "accuracy_thresh", "exp_rmspe", "f2", "log_loss", "opt_th"]
+__all__ += ["lower_is_better", "mean_over_rows"]
 
 Array = Tensor | np.ndarray
 
 
+@mean_over_rows
 def accuracy(preds: Tensor, targs: Tensor) -> Tensor:
     """Share of rows whose largest score is at the target: preds (n, c), targs (n,).
 
@@ -42,6 +45,7 @@ def accuracy_thresh(thresh: float) -> Callable[[Tensor, Tensor], Tensor]:
     An answer is yes above `thresh`, no at it. ValueError unless preds and targs have one shape.
     """
 
+    @mean_over_rows
     def accuracy_thresh(preds: Tensor, targs: Tensor) -> Tensor:
         if preds.shape != targs.shape:
             shapes = f"{(*preds.shape,)} and {(*targs.shape,)}"
@@ -100,6 +104,7 @@ def _mean_f2(said: Tensor, truth: Tensor) -> Tensor:
     return (5 * hits / out_of.clamp(min=1)).mean()  # 0 / 1 without either
 
 
+@lower_is_better
 def exp_rmspe(y_pred: Any, targ: Any) -> float:
     """Root mean square of (sales - prediction) / sales, given the logarithms of both, (n,).
 

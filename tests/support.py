@@ -1,5 +1,6 @@
 """Tiny pictures, data and networks for the tests of the picture modules."""
 
+import copy
 from pathlib import Path
 
 import numpy as np
@@ -45,3 +46,14 @@ def mlp(c: int = 3) -> nn.Sequential:
     first = nn.Sequential(nn.Linear(10, 16), nn.BatchNorm1d(16), nn.ReLU())
     second = nn.Sequential(nn.Linear(16, 16), nn.BatchNorm1d(16), nn.ReLU())
     return nn.Sequential(first, second, nn.Sequential(nn.Linear(16, c), nn.LogSoftmax(1))).to(DEVICE)
+
+
+def state(model: nn.Module) -> dict[str, torch.Tensor]:
+    """A copy of the weights and statistics."""
+    return copy.deepcopy(model.state_dict())
+
+
+def moved(before: dict[str, torch.Tensor], after: dict[str, torch.Tensor]) -> set[int]:
+    """The layer groups, by number, of which some weight (not a statistic) changed."""
+    weights = [k for k in before if k.endswith(("weight", "bias"))]
+    return {int(k[0]) for k in weights if not torch.equal(before[k], after[k])}

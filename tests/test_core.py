@@ -1,12 +1,12 @@
-import subprocess
-import sys
 
 import numpy as np
 import pytest
 import torch
 
+from course_utils import core
 from course_utils.core import VV, T, V, children, get_cv_idxs, set_seed, split_by_idx, to_np
-from course_utils.files import ROOT, atomic
+from course_utils.files import atomic
+from tools import doctor
 
 
 def test_tensors_and_back():
@@ -91,3 +91,67 @@ def test_split_by_true_and_false_but_not_by_zero_and_one():
     for rows in ([0, 1, 0, 1], [3, 3], [3, -1]):
         with pytest.raises(ValueError, match=r"^a row of val_idxs is given twice: give row numbers, or True and"):
             split_by_idx(rows, np.arange(4))
+
+
+@pytest.mark.parametrize("make", [V, VV])
+def test_v_leaves_its_argument_as_it_was(make):
+    """Of a leaf, of a weight, and of what was computed from one."""
+    a = V([1.0, 2.0], requires_grad=True)
+    layer = torch.nn.Linear(2, 1).to(a.device)
+    for tensor in (a, layer.weight, a * 2):
+        for requires_grad in (False, True):
+            history = tensor.grad_fn
+            got = make(tensor, requires_grad)
+            assert got is not tensor
+            assert (tensor.requires_grad, tensor.grad_fn) == (True, history)
+            assert (got.requires_grad, got.grad_fn) == (requires_grad, None)
+            assert torch.equal(got, tensor)
+    plain = torch.ones(2)
+    make(plain, requires_grad=True)
+    assert not plain.requires_grad
+
+
+def test_a_network_called_on_v_keeps_its_gradient():
+    layer = torch.nn.Linear(2, 1).to(V([1.0]).device)
+    x = V(np.array([[1.0, 2.0]]), requires_grad=True)
+    layer(V(x)).sum().backward()
+    assert x.requires_grad
+    assert layer.weight.grad is not None
+
+
+def test_v_of_several_arrays_and_of_none():
+    a, b = V((torch.ones(2, requires_grad=True), np.arange(2)))
+    assert (a.requires_grad, b.dtype) == (False, torch.int64)
+    assert V([]).shape == (0,)
+
+
+@pytest.mark.parametrize(
+    ("capability", "precision"),
+    [((9, 0), "bfloat16"), ((8, 0), "bfloat16"), ((8, 6), "bfloat16"), ((12, 0), "bfloat16"), ((7, 5), "float16"),
+     ((7, 0), "float16"), ((6, 1), "float32"), ((5, 2), "float32")],
+)  # fmt: skip
+def test_precision_goes_by_what_the_gpu_computes_in(monkeypatch, capability, precision):
+    """A T4 is 7.5: PyTorch calls bfloat16 supported there, and emulates it."""
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda *_: capability)
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda *_: True)
+    assert core.fast_precision(torch.device("cuda")) is getattr(torch, precision)
+
+
+@pytest.mark.parametrize("device", ["cpu", "mps"])
+def test_other_devices_compute_in_float32(device):
+    assert core.fast_precision(torch.device(device)) is torch.float32
+
+
+@pytest.mark.parametrize(("precision", "scaled"), [("float32", False), ("bfloat16", False), ("float16", True)])
+def test_a_forward_pass_runs_in_the_precision_chosen(monkeypatch, precision, scaled):
+    dtype = getattr(torch, precision)
+    monkeypatch.setattr(core, "PRECISION", dtype)
+    x = torch.ones(2, 2, device=core.DEVICE)
+    with core.autocast():
+        assert (x @ x).dtype is dtype
+    assert core.grad_scaler().is_enabled() == scaled
+
+
+def test_doctor_tells_the_precision(monkeypatch):
+    monkeypatch.setattr(core, "PRECISION", torch.float16)
+    assert "forward passes in float16" in str(doctor.device())

@@ -1,17 +1,15 @@
-import copy
 from contextlib import nullcontext
-from functools import partial
 
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from support import array_data, mlp
+from support import array_data, mlp, moved, state
 from torch import nn
 
 from course_utils import training
-from course_utils.core import DEVICE, set_seed, to_device
-from course_utils.learner import LayerOptimizer, Learner, fit, load_model, save_model, set_lrs, train_mode, validate
+from course_utils.core import set_seed
+from course_utils.learner import Learner, load_model, save_model
 from course_utils.metrics import accuracy
 from course_utils.schedule import Callback
 
@@ -27,114 +25,12 @@ def learn(tmp_path):
     return Learner(array_data(tmp_path), mlp(), crit=F.nll_loss, metrics=[accuracy])
 
 
-def state(model):
-    return copy.deepcopy(model.state_dict())
-
-
-def moved(before, after):
-    """The layer groups, by number, of which some weight (not a statistic) changed."""
-    weights = [k for k in before if k.endswith(("weight", "bias"))]
-    return {int(k[0]) for k in weights if not torch.equal(before[k], after[k])}
-
-
-def test_fit_equals_a_plain_loop(tmp_path):
-    """Same batches, same seed: the same weights as a loop written out by hand, bit for bit."""
-    data, model = array_data(tmp_path), mlp()
-    plain = copy.deepcopy(model)
-    set_seed(3)
-    Learner(data, model, crit=F.nll_loss).fit(0.05, 2)
-    set_seed(3)
-    opt = torch.optim.SGD(plain.parameters(), lr=0.05, momentum=0.9, fused=True)
-    for _ in range(2):
-        plain.train()
-        for x, y in data.trn_dl:
-            opt.zero_grad()
-            F.nll_loss(plain(x), y).backward()
-            opt.step()
-    assert all(torch.equal(a, b) for a, b in zip(model.state_dict().values(), plain.state_dict().values(), strict=True))
-
-
-def test_training_learns_and_returns_the_last_row(learn):
-    loss, acc = learn.fit(0.1, 15)
-    assert acc > 0.7
-    np.testing.assert_allclose([loss, acc], validate(learn.model, learn.data.val_dl, F.nll_loss, [accuracy]))
-
-
-def test_validation_loss_weighs_by_rows(learn):
-    x, y = map(to_device, learn.data.val_ds.arrays)
-    learn.model.eval()
-    with torch.no_grad():
-        out = learn.model(x)
-    learn.data.val_dl.bs = 17  # 17, 17, 14
-    values = validate(learn.model, learn.data.val_dl, F.nll_loss, [accuracy])
-    np.testing.assert_allclose(values, [F.nll_loss(out, y).item(), accuracy(out, y).item()], rtol=1e-6)
-
-
 @pytest.mark.parametrize(("n", "expected"), [(-1, {2}), (1, {1, 2}), (0, {0, 1, 2})])
 def test_only_groups_not_frozen_move(learn, n, expected):
     learn.freeze_to(n)
     before = state(learn.model)
     learn.fit(0.1, 1)
     assert moved(before, learn.model.state_dict()) == expected
-
-
-@pytest.mark.parametrize(
-    ("lrs", "wds", "n_groups"),
-    [(0.05, 0.1, 1), ([0.05] * 3, [0.1] * 3, 1), ([0.05, 0.05, 0.1], 0.1, 3), (0.05, [0.1, 0.1, 0.2], 3)],
-)
-def test_equal_rates_make_one_group_of_the_optimizer(learn, lrs, wds, n_groups):
-    assert len(learn._optimizer(lrs, wds).param_groups) == n_groups
-
-
-def test_one_group_of_the_optimizer_trains_as_three_do(tmp_path):
-    """Bit for bit: the same rates, given as a number and as a list with one rate a hair off that no weight can feel."""
-    models = []
-    for lrs in (0.05, [0.05, 0.05, np.nextafter(0.05, 1)]):
-        set_seed(0)
-        models.append(model := mlp())
-        Learner(array_data(tmp_path), model, crit=F.nll_loss).fit(lrs, 2, wds=0.1)
-    assert all(torch.equal(a, b) for a, b in zip(models[0].parameters(), models[1].parameters(), strict=True))
-
-
-def test_group_rates_scale_the_step(learn):
-    """One step of plain SGD moves each group by its own rate times the gradient; rate 0 not at all."""
-    learn.opt_fn = torch.optim.SGD
-    x, y = map(to_device, learn.data.trn_ds.arrays)
-    learn.data.trn_dl.bs, learn.data.trn_dl.shuffle = len(y), False
-    model, before = copy.deepcopy(learn.model).train(), state(learn.model)
-    F.nll_loss(model(x), y).backward()
-    learn.fit([0, 0.01, 0.1], 1)
-    for (name, p), rate in zip(model.named_parameters(), [0] * 4 + [0.01] * 4 + [0.1] * 2, strict=True):
-        torch.testing.assert_close(learn.model.state_dict()[name], before[name] - rate * p.grad)
-
-
-def statistics(model):
-    return [b.clone() for k, b in model.named_buffers() if "running" in k]
-
-
-def test_frozen_batchnorm_keeps_its_statistics(learn):
-    learn.freeze_to(1)
-    before = statistics(learn.model)
-    learn.fit(0.1, 1)
-    same = [torch.equal(a, b) for a, b in zip(before, statistics(learn.model), strict=True)]
-    assert same == [True, True, False, False]
-
-
-def test_bn_freeze_keeps_all_statistics_but_trains_the_weights(learn):
-    learn.bn_freeze(True)
-    before, weights = statistics(learn.model), state(learn.model)
-    learn.fit(0.1, 1)
-    assert all(torch.equal(a, b) for a, b in zip(before, statistics(learn.model), strict=True))
-    assert moved(weights, learn.model.state_dict()) == {0, 1, 2}
-    learn.bn_freeze(False)
-    learn.fit(0.1, 1)
-    assert not torch.equal(before[0], statistics(learn.model)[0])
-
-
-def test_a_model_never_frozen_trains_with_batch_statistics():
-    model = mlp()
-    train_mode(model)
-    assert all(m.training for m in model.modules())
 
 
 def test_sgdr_epochs_and_rates(learn):
@@ -217,16 +113,6 @@ def test_cycles_are_saved_at_their_ends(learn):
         assert all(torch.equal(kept[epoch][k], v) for k, v in learn.model.state_dict().items())
 
 
-def test_weight_decay_shrinks_weights(learn):
-    norms = []
-    for wds in (None, [0, 0, 0.5]):
-        learn.module = mlp()
-        set_seed(0)
-        learn.fit(0.1, 5, wds=wds)
-        norms.append(learn.model[2][0].weight.norm().item())
-    assert norms[1] < 0.7 * norms[0]
-
-
 def test_clip_bounds_the_gradient(learn):
     learn.clip, learn.opt_fn = 1e-3, torch.optim.SGD
     before = state(learn.model)
@@ -234,57 +120,6 @@ def test_clip_bounds_the_gradient(learn):
     learn.fit(1.0, 1)
     step = sum(((learn.model.state_dict()[k] - before[k]) ** 2).sum() for k, _ in learn.model.named_parameters())
     assert step.sqrt().item() == pytest.approx(1e-3, rel=1e-3)
-
-
-def test_reg_fn_is_minimised_but_not_printed(learn):
-    before = state(learn.model)
-    learn.reg_fn = lambda out, extra, loss: loss * 0
-    learn.fit(0.1, 1)
-    assert not moved(before, learn.model.state_dict())
-    assert learn.sched.losses[-1] > 0.1
-
-
-def test_callback_stops_training(learn):
-    class Stop(Callback):
-        def on_batch_end(self, loss):
-            return True
-
-    learn.fit(0.1, 5, callbacks=[Stop()])
-    assert (len(learn.sched.lrs), len(learn.sched.val_losses)) == (1, 1)
-
-
-def test_low_level_fit_keeps_the_optimizer(tmp_path):
-    data, model = array_data(tmp_path), mlp()
-    opt = torch.optim.Adam(model.parameters(), lr=1e-2)
-    fit(model, data, 2, opt, F.nll_loss)
-    steps = opt.state[next(model.parameters())]["step"].item()
-    set_lrs(opt, 1e-3)
-    fit(model, data, 1, opt, F.nll_loss)
-    assert opt.state[next(model.parameters())]["step"].item() == steps * 1.5
-    assert opt.param_groups[0]["lr"] == 1e-3
-
-
-def test_tuple_outputs_and_reset(tmp_path):
-    calls = []
-
-    class Model(nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.net = mlp()
-
-        def reset(self):
-            calls.append(1)
-
-        def forward(self, x):
-            out = self.net(x)
-            return out, out.exp()
-
-    extras = []
-    learn = Learner(array_data(tmp_path), Model(), crit=F.nll_loss)
-    learn.reg_fn = lambda out, extra, loss: (extras.append(extra), loss)[1]
-    learn.fit(0.1, 1)
-    assert len(calls) == 2
-    assert torch.allclose(extras[0][0].sum(1).cpu(), torch.ones(16))
 
 
 def test_predictions(learn):
@@ -324,21 +159,6 @@ def test_bad_settings(learn):
     learn.model.requires_grad_(False)
     with pytest.raises(ValueError, match="every layer group is frozen"):
         learn.fit(0.1, 1)
-
-
-def test_a_state_kept_in_validation_can_be_trained_on(tmp_path):
-    class Stateful(nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.net, self.mix, self.h = mlp(), nn.Linear(3, 3), torch.zeros(3, device=DEVICE)
-
-        def forward(self, x):
-            out = self.net(x)
-            mixed = out + self.mix(self.h)
-            self.h = out.detach().mean(0)
-            return mixed.log_softmax(1)
-
-    Learner(array_data(tmp_path), Stateful(), crit=F.nll_loss).fit(0.01, 2)
 
 
 def test_clip_leaves_out_the_old_gradients_of_frozen_groups(learn):
@@ -397,17 +217,6 @@ def test_no_zero_length_cycle(learn):
         learn.fit(0.1, 1, cycle_len=0)
 
 
-def test_layer_optimizer_takes_a_model_or_groups():
-    model = mlp()
-    (group,) = LayerOptimizer(torch.optim.Adam, model, 1e-2, 1e-5).opt.param_groups
-    assert (group["lr"], group["weight_decay"], len(group["params"])) == (1e-2, 1e-5, len(list(model.parameters())))
-    model[0].requires_grad_(False)
-    groups = LayerOptimizer(torch.optim.SGD, list(model), [1, 2, 3], np.array([0, 0.1, 0.2])).opt.param_groups
-    assert [(g["lr"], g["weight_decay"]) for g in groups] == [(2, 0.1), (3, 0.2)]
-    with pytest.raises(ValueError, match=r"^2 rates for 3 layer groups"):
-        LayerOptimizer(torch.optim.SGD, list(model), [1, 2])
-
-
 def test_saved_weights_come_back(tmp_path):
     model, other = mlp(), mlp()
     nn.init.zeros_(other[0][0].weight)
@@ -440,33 +249,6 @@ def test_a_file_that_is_no_file_of_weights_is_named(learn, tmp_path, content):
         load_model(learn.model, file)
 
 
-def test_the_best_epoch_is_saved(learn):
-    """The file holds the weights after the epoch of the highest accuracy (of equal ones, that of the lowest loss)."""
-    seen = []
-
-    class Keep(Callback):
-        def on_epoch_end(self, metrics):
-            seen.append((metrics[1], -metrics[0], state(learn.model)))
-
-    learn.fit(0.3, 3, best_save_name="best", callbacks=[Keep()])
-    best = max(seen, key=lambda row: row[:2])[2]
-    assert not all(torch.equal(best[k], v) for k, v in learn.model.state_dict().items())  # it was not the last
-    learn.load("best")
-    assert all(torch.equal(best[k], v) for k, v in learn.model.state_dict().items())
-
-
-def test_without_metrics_the_lowest_loss_is_the_best(learn):
-    learn.metrics = []
-    learn.fit(0.3, 3, best_save_name="best")
-    learn.load("best")
-    assert validate(learn.model, learn.data.val_dl, F.nll_loss)[0] == pytest.approx(min(learn.sched.val_losses))
-
-
 def test_plots_before_training_say_what_to_call(learn):
     with pytest.raises(RuntimeError, match="call fit or lr_find first"):
         learn.sched.plot()
-
-
-def test_an_implementation_chosen_by_partial_is_kept():
-    opt = LayerOptimizer(partial(torch.optim.Adam, foreach=True), mlp(), 0.1).opt
-    assert (opt.defaults["foreach"], opt.defaults["fused"]) == (True, None)

@@ -77,11 +77,12 @@ def device() -> Check:
     """torch imports; which device the notebooks will use."""
     import torch
 
-    from course_utils.core import DEVICE
+    from course_utils.core import DEVICE, PRECISION
 
-    bf16 = DEVICE.type == "cuda" and torch.cuda.is_bf16_supported()
-    name = f" ({torch.cuda.get_device_name()}, bf16: {bf16})" if DEVICE.type == "cuda" else ""
-    return Check(True, f"torch {torch.__version__} on {DEVICE.type}{name}")
+    name = f" ({torch.cuda.get_device_name()})" if DEVICE.type == "cuda" else ""
+    precision = str(PRECISION).removeprefix("torch.")
+    where = f"{DEVICE.type}{name}, forward passes in {precision}"
+    return Check(True, f"torch {torch.__version__} on {where}")
 
 
 def disk() -> Check:

@@ -1,0 +1,84 @@
+"""Rates as functions of the iteration, against PyTorch's and values by hand."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from torch.optim.lr_scheduler import CosineAnnealingWarmRestarts
+
+from course_utils.schedule import (
+    circular,
+    circular_beta,
+    exponential,
+    sgdr,
+    smooth,
+)
+
+
+def factors(schedule, n):
+    return [schedule(i)[0] for i in range(n)]
+
+
+@pytest.mark.parametrize("mult", [1, 2, 3])
+def test_sgdr_equals_torchs_warm_restarts_after_the_warm_up(mult):
+    nb, n = 40, 40 * (1 + mult + mult**2)
+    opt = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=1.0)
+    scheduler = CosineAnnealingWarmRestarts(opt, T_0=nb, T_mult=mult)
+    expected = []
+    for _ in range(n):
+        expected.append(opt.param_groups[0]["lr"])
+        opt.step()
+        scheduler.step()
+    got = factors(sgdr(nb, mult), n)
+    assert got[:2] == [0.01, 0.01]  # nb / 20 iterations, once per fit
+    np.testing.assert_allclose(got[2:], expected[2:], atol=1e-12)
+
+
+def test_sgdr_has_the_originals_values():
+    rates = factors(sgdr(100), 201)
+    assert rates[4] == 0.01
+    assert rates[5] == pytest.approx((1 + math.cos(math.pi * 0.05)) / 2)
+    assert rates[99] == pytest.approx(0.000247, abs=1e-6)
+    assert rates[100] == 1.0
+
+
+def test_use_clr_has_the_originals_values():
+    rates = factors(circular(1000, 32, 10), 1000)
+    assert rates[0] == pytest.approx(0.03125)
+    assert rates[100] == pytest.approx(1.0)
+    assert max(rates) == rates[100]
+    assert rates[-1] == pytest.approx(1 / 32, abs=2e-3)
+
+
+def test_momentum_runs_against_the_rate():
+    plan = circular(100, 10, 4, (0.95, 0.85))
+    assert [plan(i)[1] for i in (0, 25)] == [0.95, 0.85]
+    assert plan(62)[1] == pytest.approx(0.95 - 0.1 * 38 / 75)
+
+
+def test_use_clr_beta_ends_far_below_the_start():
+    plan = circular_beta(1000, 10, 10, (0.95, 0.85))
+    assert plan(0)[0] == pytest.approx(0.1)
+    assert plan(450) == pytest.approx((1.0, 0.85))
+    assert plan(900) == pytest.approx((0.1, 0.95))
+    assert plan(999)[0] == pytest.approx(0.001 + (0.1 - 0.001) / 100)
+
+
+def test_exponential():
+    assert factors(exponential(10, 1e6), 11)[5] == pytest.approx(1e3)
+    assert factors(exponential(10, 1e6), 11)[0] == 1
+
+
+def test_smooth_is_the_debiased_average():
+    losses, average, expected = [3.0, 1.0, 2.0, 5.0], 0.0, []
+    for i, loss in enumerate(losses):
+        average = 0.98 * average + 0.02 * loss
+        expected.append(average / (1 - 0.98 ** (i + 1)))
+    np.testing.assert_allclose(smooth(losses), expected)
+
+
+@pytest.mark.parametrize(("nb", "mult"), [(0, 1), (10, 0), (10, 0.5)])
+def test_a_cycle_that_would_never_end_is_refused(nb, mult):
+    with pytest.raises(ValueError, match="a cycle has 1 iteration or more, and does not shrink"):
+        sgdr(nb, mult)
