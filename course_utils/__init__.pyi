@@ -35,6 +35,7 @@ from .collab import CollabFilterDataset as CollabFilterDataset
 from .collab import EmbeddingDot as EmbeddingDot
 from .collab import EmbeddingDotBias as EmbeddingDotBias
 from .collab import EmbeddingNet as EmbeddingNet
+from .collab import JoinedDotBias as JoinedDotBias
 from .collab import get_emb as get_emb
 from .core import DEVICE as DEVICE
 from .core import T as T
@@ -75,6 +76,8 @@ from .metrics import accuracy_thresh as accuracy_thresh
 from .metrics import exp_rmspe as exp_rmspe
 from .metrics import f2 as f2
 from .metrics import log_loss as log_loss
+from .metrics import lower_is_better as lower_is_better
+from .metrics import mean_over_rows as mean_over_rows
 from .metrics import opt_th as opt_th
 from .models import AdaptiveConcatPool2d as AdaptiveConcatPool2d
 from .models import count_features as count_features
@@ -105,6 +108,7 @@ from .schedule import exponential as exponential
 from .schedule import sgdr as sgdr
 from .schedule import smooth as smooth
 from .tabular import ColumnarModelData as ColumnarModelData
+from .tabular import Embeddings as Embeddings
 from .tabular import MixedInputModel as MixedInputModel
 from .tabular import add_datepart as add_datepart
 from .tabular import apply_cats as apply_cats
