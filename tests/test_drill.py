@@ -1,5 +1,6 @@
 """What happens when things go wrong: files that are damaged in all sorts of ways, and runs that are killed."""
 
+import gzip
 import io
 import json
 import os
@@ -128,6 +129,8 @@ def test_damaged_texts(tmp_path):
 
 def packed(kind: str) -> bytes:
     files, out = {f"pets/train/{k}/{i}.txt": bytes([i]) * 40 for k in "ab" for i in (1, 2)}, io.BytesIO()
+    if kind == "txt.gz":
+        return gzip.compress(b"woof" * 40, mtime=0)
     if kind == "zip":
         with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:
             for name, data in files.items():
@@ -141,13 +144,13 @@ def packed(kind: str) -> bytes:
     return out.getvalue()
 
 
-@pytest.mark.parametrize("kind", ["zip", "tgz", "tar.xz"])
+@pytest.mark.parametrize("kind", ["zip", "tgz", "tar.xz", "txt.gz"])
 def test_damaged_archives_leave_nothing(tmp_path, monkeypatch, kind):
     """Whole and checked, or refused with the data set named and no folder made."""
     monkeypatch.setattr(files, "ROOT", tmp_path)
     for name in ("COURSE_DATA", "COURSE_MIRROR"):
         monkeypatch.delenv(name, raising=False)
-    counts = {"train/a/*.txt": 2, "train/b/*.txt": 2}
+    counts = {"pets.txt": 1} if kind == "txt.gz" else {"train/a/*.txt": 2, "train/b/*.txt": 2}
     alternatives = [[registry.Archive(f"pets.{kind}")]]
     entry = registry.Dataset("pets", "Pets", "CC0", "Noah", alternatives, counts)
     file, made = tmp_path / "data" / "archives" / f"pets.{kind}", tmp_path / "data" / "full"
@@ -160,7 +163,9 @@ def test_damaged_archives_leave_nothing(tmp_path, monkeypatch, kind):
         layout._warn_once.cache_clear()
         told = ""
         try:
-            assert list(fetch.full(entry).rglob("*.txt"))
+            found = fetch.full(entry)
+            assert all(path.stat().st_size for path in found.rglob("*.txt"))
+            assert list(found.rglob("*.txt"))
             shutil.rmtree(made)
         except DataError as e:
             told = str(e)

@@ -2,7 +2,8 @@
 
 import sys
 
-from course_utils.data import DataError, get_data, load
+from course_utils.data import DataError, get_data
+from course_utils.data.registry import load
 
 name = " ".join(sys.argv[1:])
 try:
@@ -10,4 +11,7 @@ try:
 except (DataError, ValueError) as error:
     sys.exit(str(error))
 entry = load()[name]
-print(f"{entry.title}\nLicence: {entry.licence}\nCite: {entry.citation}\n{folder}")
+print(entry.title)
+print(f"Licence: {entry.licence}")
+print(f"Cite: {entry.citation}")
+print(folder)

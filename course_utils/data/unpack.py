@@ -1,6 +1,7 @@
 """One archive into a folder: first all of its members are looked at, then they are written."""
 
 import gzip
+import os
 import shutil
 import stat
 import tarfile
@@ -14,6 +15,7 @@ from course_utils.data.registry import DataError
 __all__ = ["Member", "members", "unpack"]
 
 PLAIN = (0, stat.S_IFREG, stat.S_IFDIR)  # 0: packed on a system without such modes
+GZIP_BYTES = 18  # of head and end, and nothing between them
 BARE = (".csv", ".txt")  # a file that is no archive
 
 
@@ -78,8 +80,12 @@ def _is_single(archive: Path) -> bool:
 
 
 def _unzipped_size(file: Path) -> int:
-    """The size that a file in gzip format ends with, 4 bytes (RFC 1952)."""
-    return int.from_bytes(file.read_bytes()[-4:], "little")
+    """The number of bytes that a file in gzip format says, at its end, to hold (RFC 1952)."""
+    if file.stat().st_size < GZIP_BYTES:  # Python takes an empty file for one that holds nothing
+        raise DataError(f"{file.name} refused: too short for a file in gzip format")
+    with file.open("rb") as opened:
+        opened.seek(-4, os.SEEK_END)
+        return int.from_bytes(opened.read(), "little")
 
 
 def _zip_members(archive: Path) -> list[Member]:
