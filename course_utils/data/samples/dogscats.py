@@ -171,7 +171,7 @@ def coat(rng: Rng, size: Size, unit: float) -> tuple[Field, Field]:
     return fur * hair, points * hair
 
 
-def painted(rng: Rng, paint: np.ndarray, kind: str, unit: float) -> Field:
+def colours_of(rng: Rng, paint: np.ndarray, kind: str, unit: float) -> Field:
     """Colours (height, width, 3) for the numbers of paints (height, width)."""
     height, width = paint.shape
     fur, points = coat(rng, (width, height), unit)
@@ -216,7 +216,7 @@ def draw(split: str, kind: str, index: int) -> Image.Image:
     surface = render(limbs, 1 + roughness * fluff, from_above)
 
     light = lit(surface, unit)
-    colours = painted(rng, surface.paint, kind, unit)
+    colours = colours_of(rng, surface.paint, kind, unit)
     there = surface.depth > -np.inf
     near_it = soft(there.astype(np.float32), unit / 3)
     shadow = 1 - 0.6 * near_it
