@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from course_utils.data.samples import fish
+from course_utils.data.samples import drawing, fish, species
 
 COUNTS = {"train": 600, "valid": 240, "new_boats": 240}
 BOX = ["x", "y", "width", "height"]
@@ -104,7 +104,7 @@ def test_boxes_lie_inside_the_pictures_and_nof_has_none(table):
     assert 0.05 < share.mean() < 0.15
 
 
-@pytest.mark.parametrize("kind", sorted(fish.SPECIES))
+@pytest.mark.parametrize("kind", sorted(species.SPECIES))
 def test_the_box_holds_all_that_the_fish_changes(kind, monkeypatch):
     """The same deck without and with the fish, without what the camera adds: pixels that differ fill the box.
 
@@ -124,9 +124,8 @@ def test_the_box_holds_all_that_the_fish_changes(kind, monkeypatch):
 def test_kinds_differ_in_colour():
     """Mean colour of what a fish of each kind covers, without light and noise: no two kinds are near."""
     means = []
-    for species in fish.SPECIES.values():
-        colours = species.colours
-        means.append(fish.palette(colours.back + colours.belly + colours.fins).ravel())
+    for colours in (each.colours for each in species.SPECIES.values()):
+        means.append(drawing.palette(colours.back + colours.belly + colours.fins).ravel())
     apart = np.linalg.norm(np.array(means)[:, None] - means, axis=2) + 9 * np.eye(5)
     assert apart.min() > 0.15
 

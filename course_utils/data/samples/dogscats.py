@@ -12,26 +12,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from .drawing import (
-    Field,
-    Limb,
-    Part,
-    Rng,
-    Size,
-    Surface,
-    halve,
-    limb,
-    moved,
-    noise,
-    palette,
-    parts,
-    photo,
-    render,
-    rotation,
-    scenery,
-    soft,
-    table,
-)
+from .bodies import Limb, Part, Surface, limb, moved, parts, render, rotation
+from .drawing import Field, Rng, Size, halve, noise, palette, photo, scenery, soft, table
 
 __all__ = ["COUNTS", "KINDS", "TEST_COUNT", "VERSION", "build", "draw"]
 
@@ -109,10 +91,12 @@ def animal(rng: Rng, kind: str) -> list[Limb]:
     away = 110 if rng.random() < 0.03 else 0
     build = rng.uniform(0.8, 1.2, 3)
     turn = rotation(side + away, 0, 0)
-    rest = moved(rest, turn @ np.diag(build), scale=rng.uniform(0.85, 1.25))
+    scale = rng.uniform(0.85, 1.25)
+    rest = moved(rest, turn @ np.diag(build), scale)
 
     # The head follows the body half-way, so that most animals look at the viewer
-    yaw = np.clip(side / 2 + rng.normal(0, 20), -65, 65)
+    yaw = side / 2 + rng.normal(0, 20)
+    yaw = np.clip(yaw, -65, 65)
     pitch = rng.uniform(-15, 12)
     roll = rng.normal(0, 9)
     build = rng.uniform((0.95, 0.95, 0.8), (1.05, 1.05, 1.2))
@@ -133,13 +117,15 @@ def framed(rng: Rng, limbs: list[Limb], size: Size) -> tuple[list[Limb], float]:
     high = (centres + radii).max(0)
     middle = np.array([*size, 0]) / 2  # of the picture
     close = rng.beta(1.3, 0.8)  # 0 the whole animal, 1 its face
-    whole = 2 * (middle / (high - low))[:2].min()  # pixels of a unit in either case
+    fit = 2 * middle / (high - low)
+    whole = fit[:2].min()  # pixels of a unit in either case
     face = min(size) / 2.9
-    unit = whole ** (1 - close) * face**close
-    unit = unit * rng.uniform(0.8, 1.1)
+    between = whole ** (1 - close) * face**close
+    unit = float(between * rng.uniform(0.8, 1.1))  # no number of NumPy: fields stay float32
     centre = (1 - close) * (low + high) / 2 * unit
-    centre = centre + rng.normal(0, 0.07, 3) * min(size)
-    return moved(limbs, np.eye(3), unit, middle - centre), unit
+    slip = rng.normal(0, 0.07, 3) * min(size)
+    shift = middle - (centre + slip)
+    return moved(limbs, np.eye(3), unit, shift), unit
 
 
 def prop(rng: Rng, size: Size, z: float) -> Limb:
@@ -148,10 +134,9 @@ def prop(rng: Rng, size: Size, z: float) -> Limb:
     radius = rng.uniform(0.02, 0.09) * min(size)
     slope = rng.uniform(-0.5, 0.5)  # radians
     length = rng.choice((0, 3 * radius, sum(size)))
-    end_x = x + length * np.cos(slope)
-    end_y = y + length * np.sin(slope)
-    ends = [[x, y, z, radius], [end_x, end_y, z, radius]]
-    return limb(PAINTS.index("prop"), *ends)
+    first = [x, y, z, radius]
+    last = [x + length * np.cos(slope), y + length * np.sin(slope), z, radius]
+    return limb(PAINTS.index("prop"), first, last)
 
 
 def props(rng: Rng, size: Size) -> list[Limb]:
@@ -170,36 +155,36 @@ def coat(rng: Rng, size: Size, unit: float) -> tuple[Field, Field]:
     base, mark, point = colours * brightness
     width, height = size
     y, x = np.ogrid[:height, :width]
-    y, x = y / unit, x / unit
     slant = rng.uniform(-6, 6)
     waves = 2 * noise(rng, size, unit)
-    stripes = np.sin(11 * x + slant * y + waves)
+    phase = 11 * (x / unit) + slant * (y / unit)
+    stripes = np.sin(phase + waves)
     patches = 4 * noise(rng, size, unit)
     spots = 3 * noise(rng, size, 0.3 * unit)
     plain = np.zeros_like(stripes)
     marks = (plain, patches, spots, stripes)[rng.integers(4)]
     there = marks.clip(0, 0.9)[..., None]  # (height, width, 1)
     fur = base + (mark - base) * there
-    hair = 0.07 * noise(rng, size, unit / 30, unit / 8)
-    hair = 1 + hair[..., None]
+    hair = noise(rng, size, unit / 30, unit / 8)
+    hair = 1 + 0.07 * hair[..., None]
     points = fur if rng.random() < 0.6 else point
     return fur * hair, points * hair
 
 
-def painted(rng: Rng, paint: np.ndarray, kind: str, unit: float) -> Field:
+def colours_of(rng: Rng, paint: np.ndarray, kind: str, unit: float) -> Field:
     """Colours (height, width, 3) for the numbers of paints (height, width)."""
     height, width = paint.shape
     fur, points = coat(rng, (width, height), unit)
     iris = rng.choice(IRISES[kind])
     of_prop = rng.uniform(0.1, 0.9, 3)
     colours = [fur, points, EAR, NOSE, PUPIL, WHITE, iris, of_prop]  # in the order of PAINTS
-    masks = [(paint == number)[..., None] for number in range(len(PAINTS))]
+    masks = [paint[..., None] == number for number in range(len(PAINTS))]
     return np.select(masks, colours)
 
 
 def lit(surface: Surface, unit: float) -> Field:
     """How bright each pixel of an animal is, (height, width): light, and dark creases."""
-    depth = np.clip(surface.depth, -4 * unit, 3 * unit)
+    depth = surface.depth.clip(-4 * unit, 3 * unit)
     deeper = soft(depth, unit / 4) - depth  # than what is around it
     crease = (deeper / unit).clip(0, 0.6)
     shade = soft(surface.shade.clip(0), unit / 12)
@@ -226,15 +211,16 @@ def draw(split: str, kind: str, index: int) -> Image.Image:
     limbs, unit = framed(rng, animal(rng, kind), size)
     limbs += props(rng, size)
     roughness = rng.uniform(0.01, 0.05)
-    rough = 1 + roughness * noise(rng, size, unit / 25, unit / 10)
+    fluff = noise(rng, size, unit / 25, unit / 10)
     from_above = rng.uniform((-0.6, -0.8, 0.7), (0.6, -0.2, 0.7))
-    surface = render(limbs, rough, from_above)
+    surface = render(limbs, 1 + roughness * fluff, from_above)
 
     light = lit(surface, unit)
-    colours = painted(rng, surface.paint, kind, unit)
+    colours = colours_of(rng, surface.paint, kind, unit)
     there = surface.depth > -np.inf
-    shadow = 0.6 * soft(there.astype(np.float32), unit / 3)
-    ground = scenery(rng, size) * (1 - shadow)[..., None]
+    near_it = soft(there.astype(np.float32), unit / 3)
+    shadow = 1 - 0.6 * near_it
+    ground = scenery(rng, size) * shadow[..., None]
     lit_animal = colours * light[..., None]
     scene = np.where(there[..., None], lit_animal, ground)
     return photo(rng, halve(scene))
@@ -246,7 +232,8 @@ def build(target: Path) -> None:
     for split, count in COUNTS.items():
         for kind in KINDS:
             for i in range(count):
-                pictures.append((split, kind, i, f"{split}/{kind}s/{kind}.{i}.jpg"))
+                name = f"{split}/{kind}s/{kind}.{i}.jpg"
+                pictures.append((split, kind, i, name))
     rng = np.random.default_rng(VERSION)
     half = TEST_COUNT // 2
     for i, kind in enumerate(rng.permutation(KINDS * half), 1):

@@ -9,7 +9,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .drawing import Field, Limb, Part, limb, moved, parts, rotation, table
+from .bodies import Limb, Part, limb, moved, parts, rotation
+from .drawing import Field, table
 
 __all__ = ["POSTURES", "Paint", "Posture", "Shifts", "car", "person"]
 

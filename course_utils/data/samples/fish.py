@@ -5,7 +5,6 @@ much of the kind on the boats of `train` and `valid`, and nothing on those of `n
 the leak which the lesson looks for.
 """
 
-from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import NamedTuple
@@ -14,51 +13,12 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
-from .drawing import Field, Rng, grey, noise, palette, photo, table
+from .drawing import Field, Rng, grey, noise, painted, photo, turned
+from .species import Box, fish
 
-__all__ = ["BOATS", "KINDS", "SPECIES", "SPLITS", "VERSION", "build", "draw"]
+__all__ = ["BOATS", "KINDS", "SPLITS", "VERSION", "build", "draw"]
 
 VERSION: int = 1
-
-
-@dataclass(frozen=True)
-class Colours:
-    """Hexadecimal; `fish.toml` says what each of these tables means."""
-
-    back: str
-    belly: str
-    fins: str
-    marks: str
-
-
-@dataclass(frozen=True)
-class Body:
-    """Half the height, and how thin the body is at its ends."""
-
-    height: float
-    tail: float
-    head: float
-
-
-@dataclass(frozen=True)
-class Fins:
-    """The upper fin, the lower one as a share of it, and the length of the breast fin."""
-
-    rise: float
-    place: float
-    reach: float
-    below: float
-    breast: float
-
-
-@dataclass(frozen=True)
-class Species:
-    """A kind of fish. Lengths are in halves of its own, its nose at 1, its tail at -1."""
-
-    colours: Colours
-    body: Body
-    fins: Fins
-    marks: float  # share of their colour where there are any
 
 
 class Boat(NamedTuple):
@@ -76,19 +36,6 @@ class Split(NamedTuple):
     times: int
 
 
-def _species() -> dict[str, Species]:
-    species = {}
-    for name, row in table("fish.toml").items():
-        species[name] = Species(
-            colours=Colours(**row["colours"]),
-            body=Body(**row["body"]),
-            fins=Fins(**row["fins"]),
-            marks=row["marks"],
-        )
-    return species
-
-
-SPECIES = _species()
 KINDS = ("ALB", "DOL", "LAG", "NoF", "SHARK", "YFT")
 BOATS = [
     Boat(256, 144, "ALB"),
@@ -108,42 +55,7 @@ SPLITS = {
     "valid": Split(range(6), 4),
     "new_boats": Split(range(6, 10), 10),
 }
-
-
-SEA = (0.12, 0.25, 0.32)
-
-
-class Box(NamedTuple):
-    """Around all that is seen of a fish, in pixels; zeros for none."""
-
-    x: int
-    y: int
-    width: int
-    height: int
-
-
-def turned(rng: Rng, scene: Field, margin: float | np.float32) -> tuple[Field, Field]:
-    """How far each pixel lies along and across a random direction from a random place.
-
-    Two fields (height, width), in heights of the picture; the place is `margin` or more inside it.
-    """
-    height, width, _ = scene.shape
-    y, x = np.mgrid[:height, :width] / height
-    angle = rng.uniform(0, 2 * np.pi)
-    x = x - rng.uniform(margin, x.max() - margin)
-    y = y - rng.uniform(margin, 1 - margin)
-    cos, sin = np.cos(angle), np.sin(angle)
-    along = x * cos + y * sin
-    across = y * cos - x * sin
-    return along.astype(np.float32), across.astype(np.float32)
-
-
-def painted(scene: Field, depth: Field, colour: Field) -> Field:
-    """The scene, covered where depth (in heights of the picture) is above 0; soft at the edge."""
-    pixels = depth * len(scene)
-    cover = (pixels + 0.5).clip(0, 1)[..., None]  # (height, width, 1)
-    change = np.asarray(colour - scene, np.float32)
-    return np.asarray(scene + cover * change, scene.dtype)
+SEA = (0.12, 0.25, 0.32)  # its colour
 
 
 def cluttered(rng: Rng, scene: Field, n: int, low: float, high: float) -> Field:
@@ -178,98 +90,6 @@ def deck(boat: int) -> Field:
     swell = 0.08 * noise(rng, size, 9, 3)[..., None]
     scene = painted(scene, overboard, np.array(SEA) + swell)
     return cluttered(rng, scene, 5, 0.05, 0.25)
-
-
-class Place(NamedTuple):
-    """How a fish lies: each pixel's u along it and v across it, in halves of its length."""
-
-    u: Field  # (height, width), 1 at the nose, -1 at the tail
-    v: Field  # (height, width), 0 on its middle line, below 0 towards the back
-    length: np.float32  # half of it, in heights of the picture
-
-
-def _place(rng: Rng, scene: Field, species: Species) -> Place:
-    """Any place, direction, side up and bend; a tall fish is shorter."""
-    tallness = max(0, species.body.height - 0.3)
-    usual = rng.uniform(0.19, 0.27)
-    length = np.float32(usual * (1 - 0.5 * tallness))
-    along, across = turned(rng, scene, 1.25 * length)  # the tail fin reaches beyond -1
-    u, v = along / length, across / length
-    side = rng.choice((-1, 1))
-    bend = rng.normal(0, 0.08)
-    bent = side * (v + bend * u**2)
-    return Place(u, bent.astype(np.float32), length)
-
-
-def _half_height(rng: Rng, body: Body, u: Field) -> Field:
-    """Of the body at each pixel's place along the fish: 0 at both ends."""
-    t = ((u + 1) / 2).clip(0, 1)  # 0 at the tail, 1 at the nose
-    height = body.height * rng.uniform(0.9, 1.1)
-    factor = np.float32(height * (1 + body.tail + body.head))  # its greatest height is about height
-    return factor * t**body.tail * (1 - t) ** body.head
-
-
-def _depth(place: Place, half: Field, fins: Fins) -> Field:
-    """How far inside the fish a pixel lies, in halves of its length: below 0 outside."""
-    u, v, _ = place
-    away = abs(u - fins.place) / fins.reach
-    upper = fins.rise * (1 - away).clip(0, 1)
-    share = np.where(v < 0, 1, fins.below)
-    edge = half + upper * share
-    body = np.where(abs(u) < 1, edge - abs(v), -1)
-    triangle = 0.03 - 0.85 * (u + 0.8) - abs(v)
-    notch = 1.2 + u + 0.5 * abs(v)
-    tail_fin = np.minimum(triangle, notch)
-    return np.maximum(body, tail_fin)
-
-
-def _tinted(rng: Rng, colours: Colours) -> Field:
-    """Back, belly, fins and marks of one fish, (4, 3), nearly those of its kind."""
-    hexadecimal = colours.back + colours.belly + colours.fins + colours.marks
-    brightness = rng.uniform(0.85, 1.15)
-    lit = palette(hexadecimal) * brightness
-    return lit + rng.normal(0, 0.02, (4, 3))
-
-
-def _skin(rng: Rng, place: Place, half: Field, colours: Field, species: Species) -> Field:
-    """What the fish looks like at each pixel, (height, width, 3): a round body, marks, fins."""
-    back, belly, fin, mark = colours
-    u, v, length = place
-    height, width = u.shape
-    across = (v / (half + 0.05))[..., None]  # (height, width, 1), about -1 to 1 on the body
-    upper = (0.5 - 2 * across).clip(0, 1)
-    shading = (1.1 - 0.5 * across**2).clip(0.6, 1.1)  # darker towards the edges
-    skin = (belly + (back - belly) * upper) * shading
-    spots = noise(rng, (width, height), 5)[..., None] > 0.6
-    skin = skin + species.marks * spots * (mark - skin)
-    beyond_body = (abs(v) > half) | (u < -0.8)
-    skin = np.where(beyond_body[..., None], fin, skin)
-
-    breast = species.fins.breast
-    narrow = 0.05 - abs(v - 0.04 - 0.05 * u)
-    long = breast / 2 - abs(u - 0.5 + breast / 2)  # from 0.5 towards the tail
-    return painted(skin, length * np.minimum(narrow, long), fin)
-
-
-def fish(rng: Rng, scene: Field, kind: str) -> tuple[Field, Box]:
-    """The scene with a fish on the deck, and the box of all that is seen of it."""
-    species = SPECIES[kind]
-    colours = _tinted(rng, species.colours)
-    place = _place(rng, scene, species)
-    half = _half_height(rng, species.body, place.u)
-    depth = place.length * _depth(place, half, species.fins)  # in heights of the picture
-    skin = _skin(rng, place, half, colours, species)
-    return painted(scene, depth, skin), _box(depth > 0)
-
-
-def _box(mask: np.ndarray) -> Box:
-    """The smallest box that holds a mask (height, width)."""
-    rows = np.flatnonzero(mask.any(axis=1))
-    columns = np.flatnonzero(mask.any(axis=0))
-    left, top = int(columns[0]), int(rows[0])
-    width = int(columns[-1]) + 1 - left
-    height = int(rows[-1]) + 1 - top
-    return Box(left, top, width, height)
 
 
 def draw(kind: str, boat: int, rng: Rng) -> tuple[Image.Image, Box]:

@@ -5,6 +5,7 @@ the network learned of the states.
 """
 
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -104,42 +105,73 @@ def _field(rng: Rng, n: int, memory: float) -> Series:
     return Series(days.T.ravel())
 
 
-def weather(rng: Rng, calendar: DataFrame) -> DataFrame:
-    """A row for each state and day, in the columns of the archive and with their gaps."""
+class Sky(NamedTuple):
+    """The weather of each state and day, a series each; a gap where nobody measured."""
+
+    celsius: Series
+    spread: Series  # from the mean temperature of a day to its highest or lowest
+    humidity: Series  # per cent
+    pressure: Series  # hPa
+    wind_from: Series  # degrees
+    sight: Series  # km
+    wind: Series  # km/h
+    gust: Series  # km/h
+    rain: Series  # mm
+    clouds: Series  # eighths of the sky
+    is_foggy: Series
+
+
+def _sky(rng: Rng, calendar: DataFrame) -> Sky:
+    """Made of five fields: what follows from one of them goes together."""
     warm, wet, windy, dry, high = [_field(rng, len(DAYS), memory=0.8) for _ in range(5)]
     season = -_yearly(calendar.Date.dt.day_of_year - 20)  # 1 in July
     south = 51 - calendar.lat  # degrees
-    mean = 9.5 + 9.5 * season + 0.5 * south + 3.5 * warm  # degrees Celsius
-    humidity = 76 - 9 * season + 8 * wet - 4 * dry  # per cent
-    wind = np.exp(2.4 + 0.4 * windy)  # km/h
-    rain = np.maximum(0, 4 * (wet - 0.1)).round(2)  # mm
-    no_sight, no_gust, no_clouds = rng.random((3, len(mean)))
-    sight = (14 + 6 * dry).clip(0, 31).round()  # km
-    sight = sight.where(no_sight > 0.024)
+    wind = np.exp(2.4 + 0.4 * windy)
+    no_sight, no_gust, no_clouds = rng.random((3, len(calendar)))
+    sight = (14 + 6 * dry).clip(0, 31).round()
+    gust = (3.2 * wind).round()
     has_gust = (windy > 0.4) & (no_gust > 0.3)
-    clouds = (5 + 2 * wet - dry).clip(0, 8).round()  # eighths of the sky
+    clouds = (5 + 2 * wet - dry).clip(0, 8).round()
+    return Sky(
+        celsius=9.5 + 9.5 * season + 0.5 * south + 3.5 * warm,
+        spread=4.5 + season,
+        humidity=76 - 9 * season + 8 * wet - 4 * dry,
+        pressure=1016 + 8 * high,
+        wind_from=(225 + 70 * high) % 360,
+        sight=sight.where(no_sight > 0.024),
+        wind=wind,
+        gust=gust.where(has_gust),
+        rain=(4 * (wet - 0.1)).clip(lower=0).round(2),
+        clouds=clouds.where(no_clouds > 0.074),
+        is_foggy=(dry < -1) & (wind < 14),
+    )
 
-    table = DataFrame({"file": calendar.StateName, "Date": calendar.Date})
+
+def weather(rng: Rng, calendar: DataFrame) -> DataFrame:
+    """A row for each state and day, in the columns of the archive."""
+    sky = _sky(rng, calendar)
     extremes = {"Max": 1, "Mean": 0, "Min": -1}
+    table = DataFrame({"file": calendar.StateName, "Date": calendar.Date})
     for name, sign in extremes.items():
-        table[f"{name}_TemperatureC"] = mean + (4.5 + season) * sign
-    table["Dew_PointC"] = mean - 1
-    table["MeanDew_PointC"] = mean - 4
-    table["Min_DewpointC"] = mean - 7
+        table[f"{name}_TemperatureC"] = sky.celsius + sky.spread * sign
+    table["Dew_PointC"] = sky.celsius - 1
+    table["MeanDew_PointC"] = sky.celsius - 4
+    table["Min_DewpointC"] = sky.celsius - 7
     for name, sign in extremes.items():
-        table[f"{name}_Humidity"] = (humidity + 17 * sign).clip(5, 100)
+        humidity = sky.humidity + 17 * sign
+        table[f"{name}_Humidity"] = humidity.clip(5, 100)
     for name, sign in extremes.items():
-        table[f"{name}_Sea_Level_PressurehPa"] = 1016 + 8 * high + 3 * sign
-    table["Max_VisibilityKm"] = (sight + 9).clip(upper=31)
-    table["Mean_VisibilityKm"] = sight
-    table["Min_VisibilitykM"] = (sight - 6).clip(lower=0)
-    table["Max_Wind_SpeedKm_h"] = 1.9 * wind
-    table["Mean_Wind_SpeedKm_h"] = wind
-    table["Max_Gust_SpeedKm_h"] = (3.2 * wind).round().where(has_gust)
-    table["Precipitationmm"] = rain
-    table["CloudCover"] = clouds.where(no_clouds > 0.074)
-    table["Events"] = _events((dry < -1) & (wind < 14), rain, mean)
-    table["WindDirDegrees"] = (225 + 70 * high) % 360
+        table[f"{name}_Sea_Level_PressurehPa"] = sky.pressure + 3 * sign
+    table["Max_VisibilityKm"] = (sky.sight + 9).clip(upper=31)
+    table["Mean_VisibilityKm"] = sky.sight
+    table["Min_VisibilitykM"] = (sky.sight - 6).clip(lower=0)
+    table["Max_Wind_SpeedKm_h"] = 1.9 * sky.wind
+    table["Mean_Wind_SpeedKm_h"] = sky.wind
+    table["Max_Gust_SpeedKm_h"] = sky.gust
+    table["Precipitationmm"] = sky.rain
+    table["CloudCover"] = sky.clouds
+    table["Events"] = _events(sky)
+    table["WindDirDegrees"] = sky.wind_from
     whole = table.filter(regex="Temp|Dew|Humid|Pressure|Wind").columns
     return table.astype(dict.fromkeys(whole, int))
 
@@ -149,10 +181,11 @@ def _yearly(days: np.ndarray | Series) -> np.ndarray | Series:
     return np.cos(2 * np.pi * days / 365)
 
 
-def _events(fog: Series, rain: Series, celsius: Series) -> Series:
+def _events(sky: Sky) -> Series:
     """Names of what happened on each day, as in "Rain-Snow"; None where nothing did."""
+    rain, celsius = sky.rain, sky.celsius
     happened = {
-        "Fog": fog,
+        "Fog": sky.is_foggy,
         "Rain": (rain > 0) & (celsius > 0),
         "Snow": (rain > 0) & (celsius < 2),
         "Thunderstorm": (rain > 5) & (celsius > 14),
@@ -168,7 +201,8 @@ def searches(rng: Rng) -> DataFrame:
     sundays = pd.date_range("2012-12-02", periods=148, freq="7D", name="Sunday")
     weeks = len(sundays)
     season = _yearly(sundays.day_of_year.to_numpy() - 345)  # 1 in December
-    country = 66 + 9 * season + np.linspace(0, 6, weeks)
+    growth = np.linspace(0, 6, weeks)
+    country = 66 + 9 * season + growth
     field = _field(rng, weeks, memory=0.7).to_numpy()
     local = country + 5 * field.reshape(-1, weeks)  # (states, weeks)
     files = "Rossmann_DE_" + STATES.State.str.removeprefix("HB,")
@@ -181,7 +215,8 @@ def searches(rng: Rng) -> DataFrame:
     table = table.melt(var_name="file", value_name="trend", ignore_index=False)
     table = table.reset_index()
     first = table.Sunday.dt.strftime("%Y-%m-%d")
-    last = (table.Sunday + pd.Timedelta(days=6)).dt.strftime("%Y-%m-%d")
+    saturday = table.Sunday + pd.Timedelta(days=6)
+    last = saturday.dt.strftime("%Y-%m-%d")
     table["week"] = first + " - " + last
     code = table.file.str.removeprefix("Rossmann_DE").str.removeprefix("_")
     table["State"] = code.replace("NI", "HB,NI")

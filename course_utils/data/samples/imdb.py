@@ -35,11 +35,13 @@ def build(target: Path) -> None:
     table = _sentences()
     is_labelled = table["rating"] != 0
     in_test = (table["number"] % EVERY == 0) & is_labelled
-    in_test[in_test] = ~_has_twin(table["text"], np.flatnonzero(in_test))
+    candidates = np.flatnonzero(in_test)
+    in_test[in_test] = ~_has_twin(table["text"], candidates)
     split = Series(np.where(in_test, "test", "train"))
     folder = np.sign(table["rating"]).map(FOLDERS)
-    name = table["number"].astype(str) + "_" + table["rating"].map("{:.2f}.txt".format)
-    table["file"] = split + "/" + folder + "/" + name
+    number = table["number"].astype(str)
+    rating = table["rating"].map("{:.2f}".format)
+    table["file"] = split + "/" + folder + "/" + number + "_" + rating + ".txt"
     for file, text in zip(table["file"], table["text"], strict=True):
         path = target / file
         path.parent.mkdir(parents=True, exist_ok=True)

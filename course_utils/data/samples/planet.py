@@ -116,7 +116,7 @@ TABLES = table("planet.toml")
 WEATHER = [Weather(**row) for row in TABLES["weather"]]
 GROUND = [Ground(**row) for row in TABLES["ground"]]  # what comes later lies on top
 SHAPES = TABLES["shapes"]
-KINDS: dict[str, Callable[..., Field]] = {"blob": blob, "band": band, "boxes": boxes}
+OUTLINES: dict[str, Callable[..., Field]] = {"blob": blob, "band": band, "boxes": boxes}
 
 FARMED = 0.31  # shares of the tiles that are not cloudy
 PRIMARY = 0.97
@@ -172,7 +172,7 @@ def _covered(rng: Rng, picture: Field, ground: Ground) -> Field:
 
 def _mask(rng: Rng, kind: str, **arguments: Any) -> Field:
     """A shape of the table."""
-    return KINDS[kind](rng, **arguments)
+    return OUTLINES[kind](rng, **arguments)
 
 
 def _veiled(rng: Rng, picture: Field, weather: Weather) -> Field:

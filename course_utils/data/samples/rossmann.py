@@ -18,22 +18,29 @@ __all__ = ["SIGMA", "STATES", "VERSION", "build"]
 
 VERSION: int = 3
 SIGMA = 0.1  # of the logarithm of the sales of a day: what is left for nobody to predict
-TYPES = {"a": 43, "b": 3, "c": 10, "d": 24}  # shops; those of type b never close
+TYPES = {"a": 43, "b": 3, "c": 10, "d": 24}  # how many shops; those of type b never close
+BASKET = {"a": 8.8, "b": 5.1, "c": 8.6, "d": 11.3}  # euros a customer, by type of shop
 INTERVALS = ["Jan,Apr,Jul,Oct", "Feb,May,Aug,Nov", "Mar,Jun,Sept,Dec"]
 
 # All effects are logarithms: they add up, and the sales are exp of the sum.
-# Monday to Sunday: the rhythm of the week, and what a promotion adds.
-WEEKDAY = np.array([0.09, 0.0, -0.04, -0.02, 0.04, -0.02, 0.25])
-PROMO = np.array([0.42, 0.32, 0.27, 0.26, 0.2, 0.0, 0.0])
+OF_DAY, OF_PROMOTION = np.array(
+    [
+        (0.09, 0.42),  # Monday
+        (0.0, 0.32),
+        (-0.04, 0.27),
+        (-0.02, 0.26),
+        (0.04, 0.2),
+        (-0.02, 0.0),
+        (0.25, 0.0),  # Sunday
+    ]
+).T
+ASSORTMENT = {"a": 0.0, "b": 0.1, "c": 0.06}
 # By the days until a shop is refitted: it sells out, then its shelves are empty. By the days since.
-CLEARANCE = dict(zip(range(1, 11), np.linspace(-0.6, 0.9, 10), strict=True))
+CLEARANCE = dict(enumerate(np.linspace(-0.6, 0.9, 10), start=1))
 REOPENED = dict(enumerate(np.linspace(0.5, 0.1, 7)))
 # By the days until a holiday and since one.
 BEFORE_HOLIDAY = {1: 0.16, 2: 0.08}
 AFTER_HOLIDAY = {0: 0.3, 1: 0.08}
-ASSORTMENT = {"a": 0.0, "b": 0.1, "c": 0.06}
-
-BASKET = {"a": 8.8, "b": 5.1, "c": 8.6, "d": 11.3}  # euros a customer, by type of shop
 
 
 def build(target: Path) -> None:
@@ -42,15 +49,13 @@ def build(target: Path) -> None:
     dates = calendar()
     trend = searches(rng)
     shops = _shops(rng)
-    _add_secrets(rng, shops)
+    known_to_nobody = _secrets(rng, shops)
     sky = weather(rng, dates)
-    days = _days(shops, dates, sky, trend)
+    days = _days(shops.join(known_to_nobody), dates, sky, trend)
     days["Expected"] = _expected(days)
-    luck = np.exp(SIGMA * rng.normal(size=len(days)))
-    sales = days.Open * days.Expected * luck
+    sales = days.Open * days.Expected * _luck(rng, SIGMA, len(days))
     days["Sales"] = sales.round().astype(int)
-    thrift = np.exp(0.05 * rng.normal(size=len(days)))
-    customers = days.Sales / days.basket * thrift
+    customers = days.Sales / days.basket * _luck(rng, 0.05, len(days))
     days["Customers"] = customers.round().astype(int)
 
     tables = _sales_tables(rng, days)
@@ -72,8 +77,8 @@ def _shops(rng: Rng) -> DataFrame:
     shops["StoreType"] = rng.permutation(types)
     assortment = rng.choice(["a", "c"], n, p=[0.54, 0.46])
     shops["Assortment"] = np.where(shops.StoreType == "b", "b", assortment)
-    metres = np.exp(rng.normal(7.8, 1.2, n)).clip(20, 60000)
-    shops["CompetitionDistance"] = metres.round(-1)
+    metres = np.exp(rng.normal(7.8, 1.2, n))
+    shops["CompetitionDistance"] = metres.clip(20, 60000).round(-1)
     unknown = rng.integers(n)
     shops.loc[unknown, "CompetitionDistance"] = np.nan
     opened = ["CompetitionOpenSinceMonth", "CompetitionOpenSinceYear"]
@@ -91,6 +96,11 @@ def _shops(rng: Rng) -> DataFrame:
     return shops
 
 
+def _luck(rng: Rng, sigma: float, n: int) -> np.ndarray:
+    """n factors about 1, whose logarithms have that standard deviation."""
+    return np.exp(sigma * rng.normal(size=n))
+
+
 def _dates(rng: Rng, n: int, parts: int, years: tuple[int, int]) -> np.ndarray:
     """Of n shops (n, 2): a month or week from 1 to `parts`, and a year, first and last included."""
     first, last = years
@@ -99,20 +109,22 @@ def _dates(rng: Rng, n: int, parts: int, years: tuple[int, int]) -> np.ndarray:
     return rng.integers(low, high, (2, n), endpoint=True).T
 
 
-def _add_secrets(rng: Rng, shops: DataFrame) -> None:
-    """What no table tells of a shop, as more columns."""
+def _secrets(rng: Rng, shops: DataFrame) -> DataFrame:
+    """A row for each shop: what no table tells of it."""
     n = len(shops)
+    secrets = DataFrame(index=shops.index)
     usual = rng.normal(8.7, 0.25, n)
-    shops["level"] = usual + shops.Assortment.map(ASSORTMENT)
-    shops["answer"] = rng.uniform(0.6, 1.4, n)  # to promotions
-    shops["tourists"] = rng.normal(0, 0.12, n)  # what school holidays add
-    shops["basket"] = shops.StoreType.map(BASKET)
+    secrets["level"] = usual + shops.Assortment.map(ASSORTMENT)
+    secrets["answer"] = rng.uniform(0.6, 1.4, n)  # to promotions
+    secrets["tourists"] = rng.normal(0, 0.12, n)  # what school holidays add
+    secrets["basket"] = shops.StoreType.map(BASKET)
     june = rng.choice(["2013-06-01", "2014-06-01", "2015-06-01"], n)
     later = rng.integers(0, 110, n)
     refit = pd.to_datetime(june) + pd.to_timedelta(later, "D")
     is_refitted = rng.random(n) < 0.5
-    shops["refit"] = refit.where(is_refitted)  # the day it begins
-    shops["refit_days"] = rng.integers(10, 25, n)
+    secrets["refit"] = refit.where(is_refitted)  # the day it begins
+    secrets["refit_days"] = rng.integers(10, 25, n)
+    return secrets
 
 
 def _days(shops: DataFrame, dates: DataFrame, sky: DataFrame, trend: DataFrame) -> DataFrame:
@@ -128,8 +140,9 @@ def _days(shops: DataFrame, dates: DataFrame, sky: DataFrame, trend: DataFrame) 
     days["since_refit"] = -days.to_refit - days.refit_days
     in_refit = (days.to_refit <= 0) & (days.since_refit < 0)
     is_workday = (days.StateHoliday == "0") & (days.DayOfWeek < 7)
-    opens = is_workday | (days.StoreType == "b")
-    days["Open"] = (opens & ~in_refit).astype(int)
+    never_closes = days.StoreType == "b"
+    opens = (is_workday | never_closes) & ~in_refit
+    days["Open"] = opens.astype(int)
     return days
 
 
@@ -147,10 +160,11 @@ def _of_calendar(days: DataFrame) -> Series:
     west = (10 - days.lon) / 3
     saturdays = 0.06 * south * (weekday == 5)
     mondays = 0.04 * west * (weekday == 0)
-    rhythm = WEEKDAY[weekday] + 0.05 * west + saturdays - mondays
+    rhythm = OF_DAY[weekday] + 0.05 * west + saturdays - mondays
     advent = np.exp(-(((day - 350) / 9) ** 2))  # a bell around 16 December
     christmas = (0.3 + 0.08 * west) * advent
-    winter = 0.04 * south * np.cos(day * 2 * np.pi / 365)
+    wave = np.cos(2 * np.pi * day / 365)  # 1 at New Year
+    winter = 0.04 * south * wave
     since_payday = (days.Date.dt.day - 1) % 30
     payday = 0.12 * np.exp(-since_payday / 3)
     growth = 0.04 * (days.Year - 2013)
@@ -164,7 +178,7 @@ def _of_calendar(days: DataFrame) -> Series:
 
 def _of_shop(days: DataFrame) -> Series:
     """What the shop, its promotions, a competitor and a refit add."""
-    promo = PROMO[days.DayOfWeek - 1] * days.Promo * days.answer
+    promo = OF_PROMOTION[days.DayOfWeek - 1] * days.Promo
     opened = {
         "year": days.CompetitionOpenSinceYear,
         "month": days.CompetitionOpenSinceMonth,
@@ -183,7 +197,8 @@ def _of_shop(days: DataFrame) -> Series:
     clearance = days.to_refit.map(CLEARANCE).fillna(0)
     reopened = days.since_refit.map(REOPENED).fillna(0)
     refit = clearance + reopened
-    return days.level + promo - lost.fillna(0) + 0.15 * mailed + tourists + refit
+    shop = days.level + promo * days.answer - lost.fillna(0)
+    return shop + 0.15 * mailed + tourists + refit
 
 
 def _of_surroundings(days: DataFrame) -> Series:
@@ -204,12 +219,15 @@ def _sales_tables(rng: Rng, days: DataFrame) -> dict[str, DataFrame]:
     half_year = days.Date.between("2014-07-01", "2014-12-31")
     rebuilt = days.Store.isin(shops[:6]) & half_year  # closed for long, as some are there
     late = days.Date >= "2015-08-01"
-    train = days.loc[~late & ~rebuilt, [*at, "Sales", "Customers", *known]]
+    in_train = ~late & ~rebuilt
+    train = days.loc[in_train, [*at, "Sales", "Customers", *known]]
     in_test = late & days.Store.isin(shops[-62:])
     test = days.loc[in_test, [*at, *known]]
-    test.insert(0, "Id", range(1, len(test) + 1))
+    numbers = range(1, len(test) + 1)
+    test.insert(0, "Id", numbers)
     is_known = rng.random(len(test)) > 0.002  # a few gaps, as there
     test["Open"] = test.Open.where(is_known)
     sells = (days.Open == 1) & ~rebuilt
-    expected = days.loc[sells, ["Store", "Date", "Expected"]].round({"Expected": 1})
+    expected = days.loc[sells, ["Store", "Date", "Expected"]]
+    expected = expected.round({"Expected": 1})
     return {"train": train, "test": test, "expected_sales": expected}

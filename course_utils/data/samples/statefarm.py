@@ -13,7 +13,8 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
-from .drawing import Field, Limb, Rng, Surface, grey, halve, moved, noise, palette, render, rotation
+from .bodies import Limb, Surface, moved, render, rotation
+from .drawing import Field, Rng, grey, halve, noise, palette
 from .drivers import POSTURES, Paint, Shifts, car, person
 
 __all__ = ["DRIVERS", "FRAMES", "POSTURES", "SIZE", "TEST", "VERSION", "build", "draw"]
