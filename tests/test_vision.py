@@ -12,6 +12,7 @@ from PIL import Image
 from support import picture, picture_folder
 from torch import nn
 
+from course_utils import copies
 from course_utils.core import DEVICE, set_seed, to_np
 from course_utils.files import work_dir
 from course_utils.learner import load_model, save_model
@@ -574,6 +575,23 @@ def test_resizing_that_breaks_off_is_taken_up_and_nothing_stale_is_left(tmp_path
     assert brightness(data.resize(20).test_ds) == {0}
 
 
+def test_resizing_that_is_killed_leaves_nothing_stale(tmp_path, monkeypatch):
+    """Killed as soon as a copy of a new picture is written; then the old picture comes back."""
+    data = coloured(tmp_path, "black")
+    data.resize(20)
+    file = tmp_path / "test/0.png"
+    kept = file.read_bytes()
+    Image.new("RGB", (40, 40), "white").save(file)
+    save, write, killed = copies._save, copies._write, []
+    with monkeypatch.context() as patch:
+        patch.setattr(copies, "_save", lambda *args: killed.append(save(*args)))
+        patch.setattr(copies, "_write", lambda *args: None if killed else write(*args))
+        assert brightness(data.resize(20).test_ds) == {0, 1}
+    file.write_bytes(kept)
+    os.utime(file, (1e9, 1e9))
+    assert brightness(data.resize(20).test_ds) == {0}
+
+
 def test_resize_without_a_test_set(tmp_path):
     coloured(tmp_path, "black")
     data = ImageClassifierData.from_paths(tmp_path, bs=4, tfms=tfms_from_model(efficientnet_lite0, 16))
@@ -640,6 +658,7 @@ def the_head_answers_as_the_whole(learn):
 def test_a_body_trained_by_the_plain_loop_has_new_activations(small):
     small.fit(0.1, 1)
     small.precompute = False
+    assert small.activations is None  # no memory is kept for them
     opt = torch.optim.SGD(small.model.parameters(), lr=0.5)
     fit(small.model, small.data, 1, opt, F.nll_loss)
     assert the_head_answers_as_the_whole(small)
