@@ -91,7 +91,5 @@ class SaveBest(Callback):
         """[metric, loss], or [loss]: compared from left to right, the lowest is the best."""
         if metric is None:
             return [loss]
-        metric = float(
-            f"{metric:.7g}"
-        )  # as means over batches, equal ones differ in their rounding
-        return [metric if self.lower_is_better else -metric, loss]
+        rounded = float(f"{metric:.6g}")  # means over batches that are equal but for rounding
+        return [rounded if self.lower_is_better else -rounded, loss]

@@ -104,6 +104,8 @@ def _lines(
     momenta = None
     if moms is not None:
         high, low = moms
+        if not (0 <= low < 1 and 0 <= high < 1):
+            raise ValueError(f"a momentum lies between 0 and 1, unlike one of {high} and {low}")
         momenta = [high, low, *[high] * (len(factors) - 2)]
 
     def step(i: int) -> Step:

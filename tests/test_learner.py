@@ -1,4 +1,6 @@
 from contextlib import nullcontext
+from functools import partial
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -6,10 +8,11 @@ import torch
 import torch.nn.functional as F
 from support import array_data, mlp, moved, state
 from torch import nn
+from torch.utils.data import DataLoader, TensorDataset
 
 from course_utils import training
-from course_utils.core import set_seed
-from course_utils.learner import Learner, load_model, save_model
+from course_utils.core import DEVICE, set_seed, to_device
+from course_utils.learner import Learner, _of_length, load_model, predict_with_targs, save_model
 from course_utils.metrics import accuracy
 from course_utils.schedule import Callback
 
@@ -252,3 +255,168 @@ def test_a_file_that_is_no_file_of_weights_is_named(learn, tmp_path, content):
 def test_plots_before_training_say_what_to_call(learn):
     with pytest.raises(RuntimeError, match="call fit or lr_find first"):
         learn.sched.plot()
+
+
+def test_a_file_of_anything_but_weights_runs_no_code(learn, tmp_path):
+    """What pickle would call while it reads: torch's weights_only refuses it."""
+    made = tmp_path / "made"
+
+    class Call:
+        def __reduce__(self):
+            return open, (str(made), "w")
+
+    torch.save({"0.0.weight": Call()}, tmp_path / "bad.pt")
+    with pytest.raises(ValueError, match=r"bad\.pt: not a file that save_model wrote"):
+        load_model(learn.model, tmp_path / "bad.pt")
+    assert not made.exists()
+
+
+@pytest.mark.parametrize("mult", [1, 2])
+@pytest.mark.parametrize(("name", "numbers"), [("use_clr", (10, 3)), ("use_clr_beta", (10, 20, 0.95, 0.85))])
+def test_triangles_end_with_the_cycles(learn, name, numbers, mult):
+    """Every cycle starts low and is saved where its triangle ends: lowest rate, then the next begins."""
+    ends = []
+
+    class Watch(Callback):
+        def on_batch_end(self, loss):
+            ends.append(learn.sched.cycle)
+
+    learn.fit(0.1, 3, cycle_len=2, cycle_mult=mult, callbacks=[Watch()], **{name: numbers})
+    lrs, cycles = np.array(learn.sched.lrs), np.array([0, *ends[:-1]])  # of each batch
+    lengths = [6 * mult**k for k in range(3)]
+    assert cycles.tolist() == np.repeat(range(3), lengths).tolist()
+    for k, length in enumerate(lengths):
+        rates = lrs[cycles == k]
+        assert rates[0] == pytest.approx(0.01)
+        assert rates.max() > 0.08
+        assert rates[-1] < rates[-2] < rates.max()
+        assert (np.diff(rates) > 0).sum() == rates.argmax()  # one way up, one way down
+        assert len(rates) == length
+
+
+@pytest.mark.parametrize("name", ["use_clr", "use_clr_beta"])
+@pytest.mark.parametrize("numbers", [(), (10,), 10, (10, 4, 0.95), [10, 4, 0.95, 0.85, 1]])
+def test_clr_takes_two_or_four_numbers(learn, name, numbers):
+    with pytest.raises(ValueError, match=rf"^{name} is \(div, \w+\), or four numbers with the highest") as e:
+        learn.fit(0.1, 1, cycle_len=1, **{name: numbers})
+    assert "\n" not in str(e.value)
+    with pytest.raises(RuntimeError, match="call fit or lr_find first"):
+        print(learn.sched)  # a refused call changes nothing
+
+
+def test_one_kind_of_clr_at_a_time(learn):
+    with pytest.raises(ValueError, match="use_clr and use_clr_beta: give one of them"):
+        learn.fit(0.1, 1, use_clr=(10, 4), use_clr_beta=(10, 10))
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [({"n_cycle": 1.5}, "n_cycle is 1.5"), ({"n_cycle": 1, "cycle_len": 1.5}, "cycle_len is 1.5"),
+     ({"n_cycle": 1, "cycle_mult": 0}, "cycle_mult is 0"), ({"n_cycle": float("nan")}, "n_cycle is nan")],
+)  # fmt: skip
+def test_numbers_of_cycles_are_whole(learn, settings, said):
+    with pytest.raises(ValueError, match=rf"whole numbers of 1 or more: {said}$"):
+        learn.fit(0.1, **settings)
+
+
+def test_whole_numbers_may_be_floats(learn):
+    learn.fit(0.1, 2.0, cycle_len=1.0, cycle_mult=2.0)
+    assert len(learn.sched.val_losses) == 3
+
+
+@pytest.mark.parametrize("n", [3, -4, 7, 0.5])
+def test_a_refused_freeze_changes_nothing(learn, n):
+    learn.freeze_to(1)
+    before = [(p.requires_grad) for p in learn.model.parameters()]
+    marks = [m.trainable for m in learn.model.modules() if hasattr(m, "trainable")]
+    with pytest.raises(ValueError, match=rf"freeze_to\({n}\): there are 3 layer groups"):
+        learn.freeze_to(n)
+    assert [p.requires_grad for p in learn.model.parameters()] == before
+    assert [m.trainable for m in learn.model.modules() if hasattr(m, "trainable")] == marks
+
+
+def test_predictions_of_a_loader_that_shuffles_are_refused(learn):
+    """Whose they are, nobody could tell."""
+    theirs = TensorDataset(*learn.data.trn_ds.arrays)
+    for dl in (learn.data.trn_dl, DataLoader(theirs, 16, shuffle=True)):
+        with pytest.raises(ValueError, match=r"^predict_dl of a loader that shuffles: take one in order, such as"):
+            learn.predict_dl(dl)
+    expected = predict_with_targs(learn.model, learn.data.fix_dl)[0]
+    for dl in (learn.data.fix_dl, DataLoader(theirs, 16)):
+        np.testing.assert_allclose(learn.predict_dl(dl), expected)
+
+
+def test_a_network_with_filters_of_three_axes_trains(tmp_path):
+    x, y = torch.randn(16, 1, 4, 6, 6), torch.arange(16) % 2
+    net = nn.Sequential(nn.Conv3d(1, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(128, 2), nn.LogSoftmax(1))
+    data = SimpleNamespace(path=tmp_path, trn_dl=DataLoader(TensorDataset(x, y), 8), val_dl=None)
+    learn = Learner(data, net, crit=F.nll_loss)
+    before = net[0].weight.detach().clone()
+    learn.fit(0.1, 1)
+    assert not torch.equal(before, net[0].weight)
+
+
+def test_filters_of_pictures_have_their_channels_last():
+    conv = Learner(None, nn.Conv2d(3, 8, 3)).model
+    assert conv.weight.is_contiguous(memory_format=torch.channels_last)
+
+
+def test_a_learner_without_a_loss_says_so(learn):
+    learn.crit = None
+    for train in (lambda: learn.fit(0.1, 1), learn.lr_find):
+        with pytest.raises(ValueError, match="the Learner has no loss: make it with crit="):
+            train()
+
+
+@pytest.mark.parametrize("n", [1, 3, 4, 7, 10])
+def test_a_loader_of_any_length_begins_again_where_it_ends(n):
+    """PyTorch's, or a list of batches."""
+    batches = [f"batch {i}" for i in range(3)]
+    longer = _of_length(batches, n)
+    assert len(longer) == max(n, 3)
+    assert [*longer] == (batches * 4)[: max(n, 3)]
+    assert [*longer] == [*longer]
+
+
+def test_a_loader_without_a_length_is_refused(tmp_path):
+    data = SimpleNamespace(path=tmp_path, trn_dl=(batch for batch in ()), val_dl=None)
+    learn = Learner(data, mlp(), crit=F.nll_loss)
+    for train in (lambda: learn.fit(0.1, 1), learn.lr_find):
+        with pytest.raises(ValueError, match=r"^trn_dl has no length, by which the rates are planned$"):
+            train()
+
+
+@pytest.mark.parametrize("shift", [0, 10])
+def test_lr_find_goes_on_while_a_loss_below_0_does_not_rise(learn, shift):
+    learn.crit = lambda out, y: F.nll_loss(out, y) - shift
+    learn.lr_find(1e-6, 1e-3, num_it=60)
+    assert len(learn.sched.raw) == 60
+
+
+def test_lr_find_interrupted_leaves_the_weights(learn):
+    """Also the statistics; and the loaders as long as they were."""
+    before, passes, forward = state(learn.model), learn.data.trn_dl.passes, learn.model.forward
+    calls = []
+
+    def fails_at_the_tenth(x):
+        calls.append(1)
+        if len(calls) == 10:
+            raise KeyboardInterrupt
+        return forward(x)
+
+    learn.model.forward = fails_at_the_tenth
+    with pytest.raises(KeyboardInterrupt):
+        learn.lr_find()
+    assert all(torch.equal(before[k], v) for k, v in learn.model.state_dict().items())
+    assert learn.data.trn_dl.passes == passes
+    assert (len(learn.sched.lrs), len(learn.sched.raw)) == (10, 9)
+    learn.sched.plot()
+
+
+def test_validation_loss_with_class_weights_is_that_of_the_set(learn):
+    crit = partial(F.nll_loss, weight=torch.tensor([1.0, 10.0, 0.5], device=DEVICE))
+    learn.crit = crit
+    learn.data.val_dl.bs = 7
+    loss = learn.fit(0.01, 1)[0]
+    log_preds, y = (to_device(torch.from_numpy(a)) for a in learn.predict_with_targs())
+    assert loss == pytest.approx(crit(log_preds, y).item(), rel=1e-6)

@@ -1,7 +1,7 @@
 """Optimizers by layer group."""
 
 import copy
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from functools import partial
 
 import numpy as np
@@ -9,11 +9,13 @@ import pytest
 import torch
 import torch.nn.functional as F
 from support import array_data, mlp, state
+from torch import nn
 
 from course_utils import training
-from course_utils.core import set_seed, to_device
-from course_utils.learner import LayerOptimizer, Learner
+from course_utils.core import DEVICE, set_seed, to_device
+from course_utils.learner import LayerOptimizer, Learner, fit, set_lrs
 from course_utils.metrics import accuracy
+from course_utils.optimizers import stepped_together
 
 
 @pytest.fixture(autouse=True)
@@ -55,7 +57,8 @@ def test_layer_optimizer_takes_a_model_or_groups():
     assert (group["lr"], group["weight_decay"], len(group["params"])) == (1e-2, 1e-5, len(list(model.parameters())))
     model[0].requires_grad_(False)
     groups = LayerOptimizer(torch.optim.SGD, list(model), [1, 2, 3], np.array([0, 0.1, 0.2])).opt.param_groups
-    assert [(g["lr"], g["weight_decay"]) for g in groups] == [(2, 0.1), (3, 0.2)]
+    assert [(g["lr"], g["weight_decay"]) for g in groups] == [(1, 0), (2, 0.1), (3, 0.2)]
+    assert [len(g["params"]) for g in groups] == [0, 4, 2]  # what is frozen is left out of its group
     with pytest.raises(ValueError, match=r"^2 rates for 3 layer groups"):
         LayerOptimizer(torch.optim.SGD, list(model), [1, 2])
 
@@ -73,3 +76,121 @@ def test_weight_decay_shrinks_weights(learn):
         learn.fit(0.1, 5, wds=wds)
         norms.append(learn.model[2][0].weight.norm().item())
     assert norms[1] < 0.7 * norms[0]
+
+
+@pytest.mark.parametrize("lrs", [0.1, [0.1, 0.1, 0.1], [0.1, 0.2, 0.3]])
+@pytest.mark.parametrize("frozen", [0, 1, 2])
+def test_groups_are_the_layer_groups_and_stay_so(learn, lrs, frozen):
+    """Whatever rates they have, before, while and after they train."""
+    learn.freeze_to(frozen)
+    model = learn.model
+    opt = LayerOptimizer(torch.optim.Adam, list(model), lrs).opt
+    trained = [[id(p) for p in group.parameters() if p.requires_grad] for group in model]
+
+    def check(rates):
+        assert [group["lr"] for group in opt.param_groups] == rates
+        assert [[id(p) for p in group["params"]] for group in opt.param_groups] == trained
+
+    check(np.broadcast_to(lrs, 3).tolist())
+    fit(model, learn.data, 1, opt, F.nll_loss)
+    set_lrs(opt, [0.01, 0.02, 0.03])
+    check([0.01, 0.02, 0.03])
+    fit(model, learn.data, 1, opt, F.nll_loss)
+    set_lrs(opt, 0.5)
+    check([0.5] * 3)
+    with pytest.raises(ValueError, match=r"^2 rates for 3 layer groups: give one number or 3$"):
+        set_lrs(opt, [0.1, 0.2])
+    learn.fit(lrs, 1)
+    set_lrs(learn.sched.opt, [0.1, 0.2, 0.3])
+    assert [group["lr"] for group in learn.sched.opt.param_groups] == [0.1, 0.2, 0.3]
+
+
+def test_a_layer_group_without_parameters_is_a_group_too():
+    model = nn.Sequential(nn.Linear(2, 2), nn.ReLU(), nn.Linear(2, 1))
+    opt = LayerOptimizer(torch.optim.SGD, list(model), [1, 2, 3]).opt
+    assert [(group["lr"], len(group["params"])) for group in opt.param_groups] == [(1, 2), (2, 0), (3, 2)]
+
+
+class Spy(torch.optim.SGD):
+    """Notes the groups that each step sees."""
+
+    def __init__(self, params, lr, fused=False):
+        super().__init__(params, lr=lr, fused=fused)
+        self.seen = []
+
+    def step(self, closure=None):
+        self.seen.append([(group["lr"], len(group["params"])) for group in self.param_groups])
+        return super().step(closure)
+
+
+@pytest.mark.parametrize(
+    ("fused", "lrs", "frozen", "seen"),
+    [
+        (True, [0.1, 0.1, 0.1], 0, [(0.1, 10)]),
+        (True, [0.1, 0.1, 0.2], 0, [(0.1, 4), (0.1, 4), (0.2, 2)]),
+        (True, [0.3, 0.1, 0.1], 1, [(0.1, 6)]),
+        (False, [0.1, 0.1, 0.1], 0, [(0.1, 4), (0.1, 4), (0.1, 2)]),
+        (False, [0.1, 0.1, 0.1], 2, [(0.1, 2)]),
+    ],
+)
+def test_equal_groups_are_stepped_together(learn, fused, lrs, frozen, seen):
+    """An optimizer that is not fused may keep numbers of its own in a group, so it gets them as they are."""
+    learn.freeze_to(frozen)
+    learn.opt_fn = partial(Spy, fused=fused)
+    learn.fit(lrs, 1)
+    assert learn.sched.opt.seen == [seen] * 3
+    assert len(learn.sched.opt.param_groups) == 3
+
+
+def test_groups_come_back_after_an_error_in_a_step():
+    model = mlp()
+    opt = LayerOptimizer(torch.optim.SGD, list(model), 0.1).opt
+    with suppress(KeyboardInterrupt), stepped_together(opt):
+        assert len(opt.param_groups) == 1
+        raise KeyboardInterrupt
+    set_lrs(opt, [1, 2, 3])
+    assert [group["lr"] for group in opt.param_groups] == [1, 2, 3]
+
+
+KINDS = [torch.optim.SGD, torch.optim.Adam, torch.optim.AdamW, torch.optim.RMSprop, torch.optim.Adagrad]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("lrs", [0.01, [0.03, 0.02, 0.01]])
+def test_groups_with_a_frozen_one_train_as_pytorchs_own(kind, lrs):
+    """To the bit: the same optimizer made by hand, without the empty group."""
+    models = [mlp(), mlp()]
+    x, y = torch.randn(8, 10, device=DEVICE), torch.arange(8, device=DEVICE) % 3
+    for model in models:
+        model[0].requires_grad_(False)
+    fused = {} if kind is torch.optim.RMSprop else {"fused": True}
+    ours = LayerOptimizer(kind, list(models[0]), lrs, 0.1).opt
+    rates = np.broadcast_to(lrs, 3)[1:].tolist()
+    groups = [{"params": list(g.parameters()), "lr": lr} for g, lr in zip(models[1][1:], rates, strict=True)]
+    theirs = kind(groups, weight_decay=0.1, **fused)
+    for _ in range(3):
+        for model, opt in zip(models, (ours, theirs), strict=True):
+            opt.zero_grad()
+            F.nll_loss(model(x), y).backward()
+            with stepped_together(opt):
+                opt.step()
+    pairs = zip(models[0].parameters(), models[1].parameters(), strict=True)
+    assert all(torch.equal(a, b) for a, b in pairs)
+
+
+@pytest.mark.parametrize("kind", [torch.optim.SGD, torch.optim.Adam])
+def test_a_step_sees_the_rate_of_its_own_batch(learn, kind):
+    """What `sched.lrs` holds for a batch is what the optimizer has when it makes that batch's step."""
+    rates = []
+
+    def opt_fn(params, lr):
+        opt = kind(params, lr=lr)
+        opt.register_step_pre_hook(lambda opt, *_: rates.append([group["lr"] for group in opt.param_groups]))
+        return opt
+
+    learn.opt_fn = opt_fn
+    learn.fit([0.001, 0.01, 0.1], 2, cycle_len=2)
+    assert len(rates) == 12
+    assert [lr for *_, lr in rates] == learn.sched.lrs
+    np.testing.assert_allclose(rates, np.outer(learn.sched.lrs, [0.01, 0.1, 1]))
+    assert len(set(learn.sched.lrs)) > 4

@@ -7,9 +7,10 @@ import pytest
 import torch
 from torch.optim.lr_scheduler import CosineAnnealingWarmRestarts
 
-from course_utils.schedule import (
+from course_utils.rates import (
     circular,
     circular_beta,
+    constant,
     exponential,
     sgdr,
     smooth,
@@ -82,3 +83,52 @@ def test_smooth_is_the_debiased_average():
 def test_a_cycle_that_would_never_end_is_refused(nb, mult):
     with pytest.raises(ValueError, match="a cycle has 1 iteration or more, and does not shrink"):
         sgdr(nb, mult)
+
+
+def triangle(i, length, cut_div=4, div=10):
+    """By hand: up from 1/div in length // cut_div iterations, then down again."""
+    top = length // cut_div
+    height = i / top if i <= top else (length - i) / (length - top)
+    return 1 / div + (1 - 1 / div) * height
+
+
+@pytest.mark.parametrize("mult", [1, 2, 3])
+def test_each_cycle_has_a_triangle_of_its_length(mult):
+    nb = 40
+    lengths = [nb * mult**k for k in range(4)]
+    expected = [triangle(i, length) for length in lengths for i in range(length)]
+    plan = circular(nb, 10, 4, (0.95, 0.85), mult)
+    got = [plan(i) for i in range(sum(lengths))]
+    np.testing.assert_allclose([step.factor for step in got], expected, atol=1e-12)
+    heights = (np.array(expected) - 0.1) / 0.9
+    np.testing.assert_allclose([step.momentum for step in got], 0.95 - 0.1 * heights, atol=1e-12)
+
+
+@pytest.mark.parametrize("mult", [1, 2])
+def test_use_clr_beta_repeats_in_each_cycle(mult):
+    once = circular_beta(200 * mult, 10, 10, (0.95, 0.85))
+    plan = circular_beta(200, 10, 10, (0.95, 0.85), mult)
+    assert [plan(200 + i) for i in range(200 * mult)] == [once(i) for i in range(200 * mult)]
+
+
+def test_without_momenta_the_momentum_is_left_alone():
+    for plan in (constant, exponential(10, 2), sgdr(10), circular(10, 10, 4), circular_beta(10, 10, 10)):
+        assert plan(3).momentum is None
+    assert [constant(i).factor for i in (0, 1, 1000)] == [1, 1, 1]
+
+
+@pytest.mark.parametrize(
+    ("make", "numbers", "message"),
+    [
+        (circular, (0, 4), "div must be above 0 and cut_div 1 or more, not 0 and 4"),
+        (circular, (10, 0), "not 10 and 0"),
+        (circular, (10, 0.5), "not 10 and 0.5"),
+        (circular, (math.nan, 4), "not nan and 4"),
+        (circular_beta, (-1, 10), "div must be above 0 and pct from 0 to 100, not -1 and 10"),
+        (circular_beta, (10, 101), "not 10 and 101"),
+        (circular, (10, 4, (0.95, 1.5)), "momentum lies between 0 and 1"),
+    ],
+)
+def test_shapes_that_are_none_are_refused(make, numbers, message):
+    with pytest.raises(ValueError, match=message):
+        make(100, *numbers)
