@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 from torch import nn, optim
 
+from .core import DEVICE
+
 __all__ = ["LayerOptimizer", "SGD_Momentum", "set_lrs"]
 
 Floats = float | Sequence[float]
@@ -74,6 +76,8 @@ def _fused(opt_fn: Callable) -> dict[str, bool]:
     chosen = getattr(opt_fn, "keywords", {})
     if "fused" not in signature(opt_fn).parameters or "foreach" in chosen or "fused" in chosen:
         return {}
+    if DEVICE.type == "cuda" and getattr(opt_fn, "func", opt_fn) is optim.Adagrad:
+        return {}  # PyTorch 2.11 has that kernel for the CPU alone
     return {"fused": True}
 
 
