@@ -257,11 +257,13 @@ def _is_category(column: Series) -> bool:
 
 
 def _medians_where_gaps(columns: Columns) -> dict[str, float]:
-    gaps = {}
+    """Of each column of numbers that has gaps; NaN if it has nothing else."""
+    medians = {}
     for name, column in columns.items():
-        if is_numeric_dtype(column) and column.isna().any():
-            gaps[name] = column.median()
-    return gaps
+        n_known = column.count()
+        if is_numeric_dtype(column) and n_known < len(column):
+            medians[name] = column.median() if n_known else np.nan
+    return medians
 
 
 def _means(mapper: StandardScaler | None) -> dict[str, float]:

@@ -120,6 +120,13 @@ def test_a_key_that_is_not_there_is_named(keys, message):
     assert one_line(e) == message
 
 
+def test_a_second_join_by_keys_of_two_names_replaces_the_double_of_the_key():
+    left = pd.DataFrame({"a": [1]})
+    for value in (5, 6):
+        left = join_df(left, pd.DataFrame({"b": [1], "a": [value]}), "a", "b")
+    assert left.to_dict("records") == [{"a": 1, "b": 1, "b_y": 1, "a_y": 6}]
+
+
 # add_datepart
 
 
@@ -155,6 +162,12 @@ def test_the_names_of_the_parts_begin_with_the_column_less_date():
     assert list(df.columns[-4:]) == ["saleHour", "saleMinute", "saleSecond", "saleElapsed"]
     assert df.iloc[0, -4:].tolist() == [13, 5, 59, 1321448759]
     assert df["saledate"].iloc[0] == pd.Timestamp(2011, 11, 16, 13, 5, 59)
+
+
+def test_only_an_ending_of_date_leaves_the_name():
+    df = pd.DataFrame({"Date_of_sale": ["2011-11-16"]})
+    add_datepart(df, "Date_of_sale")
+    assert df.columns[0] == "Date_of_saleYear"
 
 
 def test_a_missing_date_gives_missing_parts_not_numbers_from_nowhere():
