@@ -1,53 +1,76 @@
-"""Where a result comes from: device, versions, commit, data."""
+"""Where a result comes from: device, versions, commit, data, memory."""
 
 import os
 import platform
 import subprocess
+import sys
 from datetime import UTC, datetime
-from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import psutil
 import torch
 
 from .core import DEVICE
 from .data import fingerprint
 from .files import ROOT
 
-__all__ = ["provenance"]
+try:
+    import resource
+except ImportError:  # Windows has none
+    resource = None  # type: ignore[assignment]
+
+__all__ = ["peak_memory_gb", "provenance"]
+
+PACKAGES = ("torch", "torchvision", "numpy", "pandas")
+NOT_CODE = (":(exclude)nbs", ":(exclude)results")  # a change there makes no other numbers
 
 
-def provenance(data: Path | None) -> dict[str, Any]:
-    name = (
-        torch.cuda.get_device_name()
-        if DEVICE.type == "cuda"
-        else platform.processor() or platform.machine()
-    )
-    versions = {
-        package: version(package) for package in ("torch", "torchvision", "numpy", "pandas")
-    }
+def provenance(data: Path | None = None) -> dict[str, Any]:
+    """What a record says of its run; `data`: the folder whose files it was made from."""
+    versions = {package: version(package) for package in PACKAGES}
     return {
-        "device": {"type": DEVICE.type, "name": name},
+        "device": {"type": DEVICE.type, "name": _device_name()},
         "versions": versions | {"python": platform.python_version()},
         "commit": _commit(),
-        "data": data and fingerprint(data),
+        "data": None if data is None else fingerprint(data),
         "threads": torch.get_num_threads(),
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
     }
 
 
+def peak_memory_gb(of_children: bool = False) -> float:
+    """The most memory that this process, or the largest of its ended children, has taken: GiB."""
+    if resource is None:
+        memory = psutil.Process().memory_info()
+        return getattr(memory, "peak_wset", memory.rss) / 2**30
+    who = resource.RUSAGE_CHILDREN if of_children else resource.RUSAGE_SELF
+    unit = 1 if sys.platform == "darwin" else 1024  # macOS counts bytes, Linux KiB
+    return resource.getrusage(who).ru_maxrss * unit / 2**30
+
+
+def _device_name() -> str:
+    if DEVICE.type == "cuda":
+        return torch.cuda.get_device_name()
+    return platform.processor() or platform.machine()
+
+
 def _commit() -> str | None:
-    """COURSE_COMMIT if set; else that of this checkout, +changes if more than notebooks and results differ."""
-    if given := os.environ.get("COURSE_COMMIT"):
+    """COURSE_COMMIT if set; else that of this checkout, +changes if its code is another."""
+    given = os.environ.get("COURSE_COMMIT")
+    if given:
         return given
-    git = partial(subprocess.run, cwd=ROOT, capture_output=True, text=True, check=True)
-    here = ["git", "--git-dir=.git", "--work-tree=."]  # not a repository further up
     try:
-        head = git([*here, "rev-parse", "HEAD"]).stdout.strip()
-        changes = git(
-            [*here, "status", "--porcelain", "--", ".", ":(exclude)nbs", ":(exclude)results"]
-        ).stdout
+        head = _git("rev-parse", "HEAD")
+        changes = _git("status", "--porcelain", "--", ".", *NOT_CODE)
     except (OSError, subprocess.CalledProcessError):  # no git, or no checkout
         return None
-    return head + "+changes" * bool(changes)
+    return f"{head}+changes" if changes else head
+
+
+def _git(*args: str) -> str:
+    """What git prints in this checkout, not in a repository further up."""
+    here = ["git", "--git-dir=.git", "--work-tree=."]
+    done = subprocess.run([*here, *args], cwd=ROOT, capture_output=True, text=True, check=True)
+    return done.stdout.strip()

@@ -3,8 +3,6 @@
 import json
 import math
 import os
-import resource
-import sys
 import time
 import tomllib
 from numbers import Real
@@ -16,73 +14,85 @@ from pandas.io.formats.style import Styler
 
 from .core import DEVICE, set_seed
 from .files import ROOT, atomic
-from .provenance import provenance
+from .provenance import peak_memory_gb, provenance
 
 __all__ = ["begin", "record", "results_table"]
 
+SIZES = ("sample", "full")
+
 _run: dict[str, Any] = {}  # what `begin` opened and `record` adds to: one run a process
-_clock = [0.0]  # when it was opened
+_clock = {"begin": 0.0}  # when it was opened
 
 
 def begin(lesson: str, size: str = "sample", seed: int = 42, data: Path | None = None) -> None:
-    """Open the record of this run and seed it; `data`: directory to fingerprint. ValueError for an unknown size."""
-    if size not in ("sample", "full"):
-        raise ValueError(f"unknown size {size!r}: use 'sample' or 'full'")
-    _clock[0] = time.perf_counter()
+    """Open the record of this run and seed it; `data`: the folder whose files it is made from.
+
+    ValueError for an unknown size.
+    """
+    if size not in SIZES:
+        raise ValueError(f"unknown size {size!r}: use {' or '.join(map(repr, SIZES))}")
+    _clock["begin"] = time.perf_counter()
     _run.update({"lesson": lesson, "size": size, "seed": seed, **provenance(data), "stages": []})
     set_seed(seed)
     _write()
 
 
 def record(name: str, value: float) -> None:
-    """Add a stage, a new name with a finite number (else ValueError), to COURSE_RESULTS/LESSON.SIZE.DEVICE.json."""
+    """Add a stage, a new name with a finite number, to COURSE_RESULTS/LESSON.SIZE.DEVICE.json.
+
+    ValueError for a name recorded already, or no finite number; RuntimeError before `begin`.
+    """
     if not _run:
         raise RuntimeError(f"record({name!r}) comes before begin: call begin(lesson) first")
     if name in {stage["name"] for stage in _run["stages"]}:
         raise ValueError(f"{name!r} is recorded already: run the cell with begin(...) again first")
     if not isinstance(value, Real) or not math.isfinite(value):
         raise ValueError(f"{name!r} is {value!r}: record takes a finite number, such as a float")
-    _run["stages"].append(
-        {"name": name, "value": float(value), "seconds": round(time.perf_counter() - _clock[0], 3)}
-    )
+    seconds = round(time.perf_counter() - _clock["begin"], 3)
+    _run["stages"].append({"name": name, "value": float(value), "seconds": seconds})
     _write()
 
 
 def results_table() -> Styler:
-    """One row a stage recorded: stage, this run, the video (or notebook of 2017), why they can differ."""
-    lesson, nothing = _run.get("lesson", ""), {"video": None, "why": ""}
-    videos = tomllib.loads((ROOT / "nbs" / "original.toml").read_text("utf-8")).get(lesson, {})
-    rows = [nothing | stage | videos.get(stage["name"], {}) for stage in _run.get("stages", [])]
+    """A row a recorded stage: this run, the video (or notebook of 2017), why they can differ."""
+    lesson = _run.get("lesson", "")
     source = "in 2017" if "2017/" in lesson else "the video"
-    names = {"name": "stage", "value": "this run", "video": source, "why": "why they can differ"}
-    table = (
-        pd.DataFrame(rows, columns=[*names])
-        .rename(columns=names)
-        .astype({"this run": float, source: float})
-    )
-    left = '<div style="text-align: left">{}</div>'  # not in a style sheet: JupyterLab drops those of other people
-    numbers = table.style.hide(axis="index").format(_number, ["this run", source], na_rep="")
-    return numbers.format(left, subset=["stage", "why they can differ"], escape="html")
+    shown = _originals().get(lesson, {})
+    rows = []
+    for stage in _run.get("stages", []):
+        original = shown.get(stage["name"], {})
+        rows.append([stage["name"], stage["value"], original.get("video"), original.get("why", "")])
+    columns = ["stage", "this run", source, "why they can differ"]
+    table = pd.DataFrame(rows, columns=columns).astype({"this run": float, source: float})
+    return _styled(table, numbers=["this run", source], words=["stage", "why they can differ"])
+
+
+def _originals() -> dict[str, dict[str, Any]]:
+    """Lesson -> stage -> {"video": what the original shows, "why": why ours can differ}."""
+    return tomllib.loads((ROOT / "nbs" / "original.toml").read_text("utf-8"))
+
+
+def _styled(table: pd.DataFrame, numbers: list[str], words: list[str]) -> Styler:
+    left = '<div style="text-align: left">{}</div>'  # JupyterLab drops style sheets of other people
+    styled = table.style.hide(axis="index")
+    styled = styled.format(_number, subset=numbers, na_rep="")
+    return styled.format(left, subset=words, escape="html")
 
 
 def _number(value: float) -> str:
-    form = (
-        ",.0f"
-        if value.is_integer()
-        else ".0e"
-        if abs(value) < 1e-3
-        else ".4f"
-        if abs(value) < 100
-        else ",.1f"
-    )
-    return format(value, form)
+    """Whole numbers in full, others with four digits behind the point, or what one can read."""
+    if value.is_integer():
+        return f"{value:,.0f}"
+    if abs(value) < 1e-3:
+        return f"{value:.0e}"
+    if abs(value) < 100:
+        return f"{value:.4f}"
+    return f"{value:,.1f}"
 
 
 def _write() -> None:
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (
-        2**30 if sys.platform == "darwin" else 2**20
-    )
-    _run["memory_gb"] = round(peak, 2)
+    """The record so far, whole: what a run that breaks off has measured is kept."""
+    _run["memory_gb"] = round(peak_memory_gb(), 2)
     folder = Path(os.environ.get("COURSE_RESULTS") or ROOT / ".runs" / "interactive")
     with atomic(folder / f"{_run['lesson']}.{_run['size']}.{DEVICE.type}.json") as part:
         part.write_text(json.dumps(_run, indent=1) + "\n", "utf-8")

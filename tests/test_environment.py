@@ -57,7 +57,7 @@ def imported() -> set[str]:
             modules |= {alias.name.split(".")[0] for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.level == 0:
             modules.add(node.module.split(".")[0])
-    ours = {"course_utils", "tools", "tests", "support", "text_support"} | set(sys.stdlib_module_names)
+    ours = {"course_utils", "tools", "tests", "support", "text_support", "waiting"} | set(sys.stdlib_module_names)
     ours.add("fastai")  # the benchmark alone imports it, from a folder of its own
     owners = packages_distributions()
     return {canonicalize_name(owners.get(m, [m])[0]) for m in modules - ours}

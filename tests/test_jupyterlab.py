@@ -15,6 +15,7 @@ import pytest
 import requests
 
 from tools import run
+from tools.run.execute import kernel_environment
 
 NAMES = list(run.find(run.NOTEBOOKS))
 SHOTS = run.NOTEBOOKS.parent / ".runs" / "screenshots"
@@ -73,7 +74,7 @@ def lab(browser, folder) -> Iterator[str]:
         f"--notebook-dir={folder}",
     ]
     own = {"JUPYTERLAB_SETTINGS_DIR": str(settings), "JUPYTERLAB_WORKSPACES_DIR": str(folder.parent / "workspaces")}
-    environment = os.environ | run.kernel_environment(folder.parent, threads=1) | own
+    environment = os.environ | kernel_environment(folder.parent, threads=1) | own
     command = [sys.executable, "-m", "jupyterlab", *options]
     server = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     url = f"http://127.0.0.1:{port}"

@@ -76,7 +76,6 @@ def course_utils() -> Check:
 def device() -> Check:
     """torch imports; which device the notebooks will use."""
     import torch
-
     from course_utils.core import DEVICE
 
     bf16 = DEVICE.type == "cuda" and torch.cuda.is_bf16_supported()
@@ -101,7 +100,7 @@ def memory() -> Check:
 
 
 def data_packages() -> Check:
-    """Every line of requirements-data.txt has its archive, with the right hash, in data/packages."""
+    """Every line of requirements-data.txt has its archive in data/packages, undamaged."""
     text = (ROOT / "requirements-data.txt").read_text("utf-8")
     wanted = dict(re.findall(r"(?m)^([\w.-]+)==.*--hash=sha256:(\w+)", text))
     files = sorted((ROOT / "data" / "packages").glob("[!.]*"))
