@@ -3,6 +3,8 @@
 import time
 from collections.abc import Callable
 
+BROWSER = 600_000  # milliseconds that a page may take for a step, against hanging
+
 
 def until(happened: Callable[[], object]) -> None:
     while not happened():

@@ -16,9 +16,10 @@ from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 
+from tools import ROOT
+
 __all__ = ["CHECKS", "Check", "main", "pins"]
 
-ROOT = Path(__file__).resolve().parents[1]
 SETUP = "make setup"
 DISK_GB, MEMORY_GB = 2, 4  # for the sample runs, .venv not counted
 

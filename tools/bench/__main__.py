@@ -133,7 +133,7 @@ def _finish(name: str, record: Speed, out: Path) -> None:
 
 
 def report(name: str, record: Speed) -> str:
-    """A line for each contender, then the ratios beside the target."""
+    """A line for each contender, then the ratios beside the target; a warning where it is due."""
     lines = [f"{name}, {record.place}"]
     for who, took in record.epoch.items():
         lines.append(f"{who}: first epoch {took.first:.2f} s, later {took.later:.2f} s")
@@ -142,7 +142,8 @@ def report(name: str, record: Speed) -> str:
         first, later = peer.first / course.first, peer.later / course.later
         lines.append(f"first {first:.2f}x, later {later:.2f}x as fast as fastai")
     lines.append(f"target {record.target:g}x")
-    return "\n".join(lines) + "\n" + busy_warning(record.epoch)
+    warning = busy_warning(record.epoch)
+    return "\n".join([*lines, warning] if warning else lines)
 
 
 def measure_tables(args: argparse.Namespace) -> None:

@@ -6,6 +6,7 @@ imported where it is used, so that all else works without it.
 
 import sys
 import warnings
+from importlib import import_module
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -50,30 +51,11 @@ def need() -> None:
         raise ValueError(f"fastai is not in {FOLDER.name}: {INSTALL}")
 
 
-def _vision() -> ModuleType:
-    _find()
-    from fastai.vision import all as library
-
-    return library
-
-
-def _tabular() -> ModuleType:
-    _find()
-    from fastai.tabular import all as library
-
-    return library
-
-
-def _text() -> ModuleType:
-    _find()
-    from fastai.text import all as library
-
-    return library
-
-
-def _find() -> None:
+def _library(part: str) -> ModuleType:
+    """A module of fastai, such as vision.all."""
     sys.path.append(str(FOLDER))
     warnings.simplefilter("ignore")
+    return import_module(f"fastai.{part}")
 
 
 def pictures(source: Pictures) -> Epoch:
@@ -83,7 +65,7 @@ def pictures(source: Pictures) -> Epoch:
 
 def picture_loader(source: Pictures) -> Any:
     """Worker processes decode and resize, the main process augments batches."""
-    fv = _vision()
+    fv = _library("vision.all")
     augment = fv.aug_transforms(
         size=work.SZ, max_rotate=10, max_zoom=work.MAX_ZOOM, max_lighting=0.1, max_warp=0
     )
@@ -99,7 +81,7 @@ def picture_loader(source: Pictures) -> Any:
 
 def cifar10(path: Path) -> Epoch:
     """Worker processes decode, pad, crop and mirror each picture."""
-    fv = _vision()
+    fv = _library("vision.all")
     block = fv.DataBlock(
         (fv.ImageBlock, fv.CategoryBlock),
         get_items=fv.get_image_files,
@@ -121,7 +103,7 @@ def cifar10(path: Path) -> Epoch:
 
 def rossmann(_: None) -> Epoch:
     """Its TabularModel on the same table."""
-    ft = _tabular()
+    ft = _library("tabular.all")
     splits = (list(range(work.VALID, work.ROWS)), list(range(work.VALID)))
     columns = (work.CATEGORIES, work.NUMBERS, "y")
     table = ft.TabularPandas(work.random_table(), [], *columns, splits=splits)
@@ -141,12 +123,10 @@ def rossmann(_: None) -> Epoch:
 
 def movielens(path: Path) -> Epoch:
     """Its EmbeddingDotBias on the same ratings, a fifth of them for validation."""
-    _find()
-    from fastai.collab import CollabDataLoaders, collab_learner
-
+    fc = _library("collab")
     ratings = pd.read_csv(path / "ratings.csv")
-    dls = CollabDataLoaders.from_df(ratings, bs=64, device=DEVICE)
-    return _epoch(collab_learner(dls, n_factors=50, y_range=(0.5, 5)), 1e-2, wd=2e-4)
+    dls = fc.CollabDataLoaders.from_df(ratings, bs=64, device=DEVICE)
+    return _epoch(fc.collab_learner(dls, n_factors=50, y_range=(0.5, 5)), 1e-2, wd=2e-4)
 
 
 def _streams(ft: ModuleType, streams: Streams) -> Any:
@@ -160,7 +140,7 @@ def _streams(ft: ModuleType, streams: Streams) -> Any:
 
 def awd_lstm(_: None) -> Epoch:
     """Its AWD_LSTM with the same sizes, dropouts, regularisation and clipping."""
-    ft = _text()
+    ft = _library("text.all")
     config = ft.awd_lstm_lm_config | vars(work.AWD)
     config |= {"input_p": 0.05, "output_p": 0.05, "hidden_p": 0.05}
     config |= {"weight_p": 0.1, "embed_p": 0.02}
@@ -194,7 +174,7 @@ class BatchFirstLSTM(nn.Module):
 
 def stateful_lstm(_: None) -> Epoch:
     """The same network, its state reset at the beginning of an epoch."""
-    ft = _text()
+    ft = _library("text.all")
     model = BatchFirstLSTM(work.CHARS.n_words, work.N_FAC, work.N_HIDDEN, 2)
     loss = ft.CrossEntropyLossFlat()
     learn = ft.Learner(_streams(ft, work.CHARS), model, loss, cbs=ft.ModelResetter())
@@ -208,7 +188,5 @@ def _in_half(learn: Any) -> Any:
 
 def _epoch(learn: Any, lr: float, **kwargs: Any) -> Epoch:
     """An epoch of a fastai learner, without its progress bar."""
-    from fastai.callback.progress import ProgressCallback
-
-    learn.remove_cb(ProgressCallback)
+    learn.remove_cb(_library("callback.progress").ProgressCallback)
     return lambda: learn.fit(1, lr, **kwargs)

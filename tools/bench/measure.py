@@ -88,7 +88,9 @@ def contender(rounds: list[list[float]], busy: Sequence[float] = ()) -> Contende
 def busy_warning(contenders: Mapping[str, Contender]) -> str:
     """A line if something else kept the machine busy, else ""."""
     busy = max((percent for c in contenders.values() for percent in c.busy_percent), default=0)
-    return f"other processes kept {busy:.0f} % of the machine busy: run it again\n" * (busy > BUSY)
+    if busy <= BUSY:
+        return ""
+    return f"other processes kept {busy:.0f} % of the machine busy: run it again"
 
 
 def made(data: Path | None = None) -> dict[str, Any]:
