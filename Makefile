@@ -18,8 +18,8 @@ run: setup ## execute every notebook and print the table (ONLY="lesson1-dogscats
 full: ## the same on the full data
 	@$(MAKE) --no-print-directory run SIZE=full
 
-test: setup ## lint, unit tests, every notebook with other seeds
-	$(PY) -m ruff check . && $(PY) -m ruff format --check . && $(PY) -m pytest -n 2 --dist loadfile $(ARGS)
+test: setup ## lint, types, unit tests, every notebook with other seeds
+	$(PY) -m ruff check . && $(PY) -m ruff format --check . && $(PY) -m mypy && $(PY) -m pytest -n 2 --dist loadfile $(ARGS)
 
 lab: setup ## open JupyterLab on nbs/
 	$(PY) -m jupyterlab nbs
@@ -28,7 +28,7 @@ data: setup ## fetch a full data set (NAME=dogscats)
 	$(PY) -m tools.data $(or $(NAME),$(error which data set? make data NAME=dogscats))
 
 results: setup ## write results/README.md and the tables of README.md from the records
-	$(PY) -m tools.tables
+	$(PY) -m tools.report
 
 floors: setup ## measure what lessons must reach, with five seeds (NAME="lesson1-dogscats")
 	$(PY) -m tools.floors $(or $(NAME),$(error which lesson? make floors NAME=lesson1-dogscats))
@@ -36,11 +36,11 @@ floors: setup ## measure what lessons must reach, with five seeds (NAME="lesson1
 sweep: setup ## run lessons with several seeds, on several GPUs or machines (SEEDS="1 2 3", SCHEDULER=tcp://HOST:8786)
 	$(PY) -m tools.sweep --size $(SIZE) $(if $(ONLY),--only $(ONLY)) $(if $(SEEDS),--seeds $(SEEDS)) $(if $(SCHEDULER),--scheduler $(SCHEDULER))
 
-site: setup ## make a static site of the lessons in .runs/site/html
-	$(PY) -m tools.site
+site: setup ## make a static site of the lessons and of the package in .runs/site/html
+	rm -rf .runs/site && $(PY) -m sphinx -W -q -c docs -d .runs/site/doctrees . .runs/site/html
 
 bench: setup ## compare the speed with that of fastai
-	$(PY) -m tools.bench_images && $(PY) -m tools.bench_epochs && $(PY) -m tools.bench_tables
+	$(PY) -m tools.bench pictures && $(PY) -m tools.bench epochs && $(PY) -m tools.bench tables
 
 doctor: ## check this machine
 	@$(or $(wildcard $(PY)),$(PYTHON)) -m tools.doctor
@@ -53,4 +53,4 @@ oldest: setup ## run the unit tests on the oldest versions that pyproject.toml a
 	.oldest/bin/python -m pytest -m "not notebook and not browser" -k "not doctor_is_content" $(ARGS)  # it knows the lock
 
 clean: ## remove whatever set-up and runs have made; full data sets stay
-	rm -rf .venv .oldest .runs data/packages data/sample .pytest_cache .ruff_cache .hypothesis *.egg-info
+	rm -rf .venv .oldest .runs data/packages data/sample docs/api .mypy_cache .pytest_cache .ruff_cache .hypothesis *.egg-info

@@ -11,11 +11,10 @@ import pytest
 os.environ["MPLBACKEND"] = "Agg"  # before matplotlib is imported
 
 import torch
-
-from tools import run
+from joblib import cpu_count
 
 ROOT = Path(__file__).resolve().parents[1]
-torch.set_num_threads(1 if "PYTEST_XDIST_WORKER" in os.environ else run.cores())
+torch.set_num_threads(1 if "PYTEST_XDIST_WORKER" in os.environ else cpu_count())
 
 PARAMETERS = """\
 SIZE: str = "sample"  # or "full"

@@ -9,7 +9,6 @@ import signal
 import subprocess
 import sys
 import tarfile
-import time
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -20,6 +19,7 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from PIL import Image
+from waiting import until
 
 from course_utils import files
 from course_utils.collab import CollabFilterDataset
@@ -28,12 +28,12 @@ from course_utils.loaders import FilesDataset
 from course_utils.text import read_text
 from course_utils.transforms import tfms_from_stats
 from course_utils.vision import ImageClassifierData
-from tools import run
+from tools.run import pool
 
 ROOT = Path(__file__).resolve().parents[1]
 TFMS = tfms_from_stats(([0.5] * 3, [0.5] * 3), 8)
 
-drill = settings(max_examples=50, deadline=5000, suppress_health_check=list(HealthCheck), derandomize=True)
+drill = settings(max_examples=50, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
 
 
 @st.composite
@@ -191,30 +191,22 @@ def whole(folder: Path) -> None:
         json.loads(file.read_text("utf-8"))
 
 
-@pytest.mark.timeout(300)
 @pytest.mark.parametrize("whole_group", [True, False], ids=["group", "runner"])
 def test_a_killed_run_leaves_nothing_in_the_way_of_the_next(tmp_path, notebook, whole_group):
     """Killed while its notebook runs, between two records; the worker and the kernel end with their runner."""
     body = "import os, time\nfrom course_utils.results import begin, record\nbegin('tiny', SIZE, SEED)"
     pause = "open('pid', 'w').write(str(os.getpid()))\ntime.sleep(PAUSE)"
     steps = [body, "record('one', 1)", pause, "record('two', 2)"]
-    parameters = 'SIZE: str = "sample"  # size\nSEED: int = 42  # seed\nPAUSE: int = 60  # seconds'
+    parameters = 'SIZE: str = "sample"  # size\nSEED: int = 42  # seed\nPAUSE: int = 600  # seconds'
     notebook(tmp_path / "nbs" / "tiny.ipynb", steps, parameters)
     killed, pid = start(tmp_path), tmp_path / "nbs" / "pid"
-    for _ in range(1200):
-        if pid.exists() and pid.read_text():
-            break
-        time.sleep(0.1)
+    until(lambda: pid.exists() and pid.read_text())
     os.killpg(killed.pid, signal.SIGKILL) if whole_group else killed.kill()
-    killed.communicate(timeout=60)
-    for _ in range(100):
-        if not alive(int(pid.read_text())):
-            break
-        time.sleep(0.1)
-    assert not alive(int(pid.read_text()))
+    killed.communicate()
+    until(lambda: not alive(int(pid.read_text())))
     whole(tmp_path / "out")
-    notebook(tmp_path / "nbs" / "tiny.ipynb", steps, parameters.replace("60", "0"))
-    out, err = start(tmp_path).communicate(timeout=120)
+    notebook(tmp_path / "nbs" / "tiny.ipynb", steps, parameters.replace("600", "0"))
+    out, err = start(tmp_path).communicate()
     assert "tiny: finished" in out, err
     whole(tmp_path / "out")
     assert [path.name for path in (tmp_path / "out").rglob(".*")] == [".lock"]
@@ -228,12 +220,12 @@ def alive(pid: int) -> bool:
 
 def test_the_second_of_two_runs_waits_for_the_first(tmp_path):
     out = tmp_path / "out"
-    code = f"from pathlib import Path; from tools import run\nwith run.alone(Path({str(out)!r})): print('in')"
-    with run.alone(out):
+    code = f"from pathlib import Path; from tools.run import pool\nwith pool.alone(Path({str(out)!r})): print('in')"
+    with pool.alone(out):
         (out / ".tiny.123.ipynb").write_text("half")
         pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
         second = subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, **pipes)
         assert second.stderr.readline() == f"run: another run writes to {out}; waiting for its end\n"
         assert second.poll() is None
-    assert second.communicate(timeout=60)[0] == "in\n"
+    assert second.communicate()[0] == "in\n"
     assert not (out / ".tiny.123.ipynb").exists()

@@ -27,21 +27,26 @@ EXTRAS = PROJECT["optional-dependencies"].values()
 DECLARED = [Requirement(r) for group in [PROJECT["dependencies"], *EXTRAS] for r in group]
 NAMES = {canonicalize_name(requirement.name) for requirement in DECLARED}
 NOT_IMPORTED = {
-    "furo": "the theme of the site, named in tools/site.py",
+    "check-jsonschema": "a command of tests/test_environment.py",
+    "furo": "the theme of the site, named in docs/conf.py",
     "ipykernel": "the kernel of the notebooks",
     "jupyterlab": "make lab",
-    "myst-nb": "an extension of Sphinx, named in tools/site.py",
+    "mypy": "a command of make test",
+    "myst-nb": "an extension of Sphinx, named in docs/conf.py",
     "nbval": "a plugin of pytest, for the committed outputs",
     "pytest-timeout": "a plugin of pytest, for `timeout`",
     "pytest-xdist": "a plugin of pytest, for two workers",
     "ruff": "a command of make test",
     "setuptools": "builds the editable install",
+    "types-psutil": "types for mypy",
+    "types-requests": "types for mypy",
+    "types-tqdm": "types for mypy",
 }
 
 
 def sources() -> list[str]:
-    """The code of the package, the tools, the tests and the notebooks."""
-    folders = ("course_utils", "tools", "tests")
+    """The code of the package, the tools, the tests, the site and the notebooks."""
+    folders = ("course_utils", "tools", "tests", "docs")
     texts = [p.read_text("utf-8") for f in folders for p in sorted((ROOT / f).rglob("*.py"))]
     for path in run.find(run.NOTEBOOKS, solutions=True).values():
         cells = json.loads(path.read_text("utf-8"))["cells"]
@@ -58,7 +63,7 @@ def imported() -> set[str]:
             modules |= {alias.name.split(".")[0] for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.level == 0:
             modules.add(node.module.split(".")[0])
-    ours = {"course_utils", "tools", "tests", "support", "text_support"} | set(sys.stdlib_module_names)
+    ours = {"course_utils", "tools", "tests", "support", "text_support", "waiting"} | set(sys.stdlib_module_names)
     ours.add("fastai")  # the benchmark alone imports it, from a folder of its own
     owners = packages_distributions()
     return {canonicalize_name(owners.get(m, [m])[0]) for m in modules - ours}
@@ -153,7 +158,7 @@ def test_setup_makes_everything_once(checkout):
 @pytest.mark.parametrize(
     ("name", "steps"),
     [
-        ("pyproject.toml", ["venv", "install", "install"]),
+        ("pyproject.toml", ["install"]),
         ("requirements.lock", ["venv", "install", "install"]),
         (PINS, ["download"]),
     ],
@@ -195,6 +200,44 @@ def test_setup_refuses_an_old_python_in_one_line(checkout, python):
     expected = f"setup: {python} is missing or older than 3.11.4: make setup PYTHON=python3.12, say\n"
     assert done.stderr == expected
     assert not (checkout / ".venv").exists()
+
+
+# The same command everywhere
+
+
+def workflow() -> dict:
+    return yaml.safe_load((ROOT / ".github" / "workflows" / "test.yml").read_text("utf-8"))
+
+
+def test_workflow_is_one():
+    """By the schema that the code host publishes, of which check-jsonschema brings a copy."""
+    check = [sys.executable, "-m", "check_jsonschema", "--builtin-schema", "vendor.github-workflows"]
+    files = [str(path) for path in sorted((ROOT / ".github" / "workflows").iterdir())]
+    done = subprocess.run([*check, *files], capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout
+
+
+def test_workflow_does_what_ci_does_and_that_is_make_test():
+    job = workflow()["jobs"]["test"]
+    assert [step["run"] for step in job["steps"] if "run" in step] == ["bash .ci/run"]
+    assert (ROOT / ".ci" / "run").read_text().splitlines()[-1] == "make test"
+    assert workflow()["permissions"] == {"contents": "read"}
+
+
+def test_workflow_has_the_oldest_python_and_that_of_conda():
+    pythons = workflow()["jobs"]["test"]["strategy"]["matrix"]["python"]
+    *packages, _ = yaml.safe_load((ROOT / "environment.yml").read_text("utf-8"))["dependencies"]
+    conda = next(p.removeprefix("python=") for p in packages if p.startswith("python="))
+    oldest = re.match(r">=(\d+\.\d+)", PROJECT["requires-python"])[1]
+    assert {oldest, conda} <= set(pythons)
+    assert f"--python-version {oldest} " in (ROOT / "Makefile").read_text()
+
+
+def test_make_test_checks_style_types_and_behaviour():
+    told = subprocess.run(["make", "-n", "test"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    steps = [part.removeprefix(".venv/bin/python -m ") for part in told.splitlines()[-1].split(" && ")]
+    assert steps[:3] == ["ruff check .", "ruff format --check .", "mypy"]
+    assert steps[3].startswith("pytest ")
 
 
 def test_make_alone_lists_every_target():

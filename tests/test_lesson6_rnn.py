@@ -8,9 +8,9 @@ from torch import nn, optim
 
 from course_utils.core import DEVICE
 from tools.cells import definitions, execute
-from tools.expected import ROOT
+from tools.run import NOTEBOOKS
 
-NOTEBOOK = ROOT / "nbs" / "lesson6-rnn.ipynb"
+NOTEBOOK = NOTEBOOKS / "lesson6-rnn.ipynb"
 
 
 def test_a_replayed_lstm_trains_as_the_plain_one_does():

@@ -7,7 +7,8 @@ import sys
 
 import pytest
 
-from tools import expected, run
+from tools import ROOT, run
+from tools.run.execute import kernel_environment
 
 
 @pytest.mark.notebook
@@ -21,7 +22,7 @@ def test_nbval_agrees(changed, tmp_path):
     part = tmp_path / "part.ipynb"
     part.write_text(json.dumps(notebook | {"cells": notebook["cells"][: last + 1]}), "utf-8")
     options = ["--nbval-lax", "--nbval-current-env", "-p", "no:cacheprovider", "--rootdir", str(tmp_path)]
-    environment = os.environ | run.kernel_environment(tmp_path, threads=1)
+    environment = os.environ | kernel_environment(tmp_path, threads=1)
     command = [sys.executable, "-m", "pytest", *options, str(part)]
-    done = subprocess.run(command, cwd=expected.ROOT, env=environment, capture_output=True, text=True)
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
     assert done.returncode == changed, done.stdout

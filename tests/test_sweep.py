@@ -1,9 +1,9 @@
 """Sweeps through dask.distributed: processes on loopback, one of which is killed."""
 
 import json
+import os
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -12,29 +12,31 @@ from pathlib import Path
 import psutil
 import pytest
 from distributed import Client
+from waiting import until
 
-from tools import run, sweep
+from tools import sweep
+from tools.run import __main__ as command
 
-pytestmark = pytest.mark.timeout(300)
-
-SLOW = """\
+WAITS = """\
 import os, time
+from pathlib import Path
 from course_utils.results import begin, record
 with open(os.environ["STARTS"], "a") as file:
     file.write("{name} " + os.environ.get("COURSE_WORK", "shared") + "\\n")
 begin("{name}", SIZE, SEED)
-time.sleep(2)
+while not Path(os.environ["STARTS"]).with_name("go").exists():
+    time.sleep(0.1)
 record("accuracy", ACCURACY + SEED / 100)"""
 
 
 @pytest.fixture
 def lessons(tmp_path, notebook, monkeypatch) -> Path:
-    """A folder with two notebooks that take two seconds each and note that they have started.
+    """A folder with two notebooks that note that they have started, and wait for a file `go` beside the notes.
 
     One has the name of a lesson, and nothing that this lesson must reach.
     """
     for name in ("a", "lesson6-sgd"):
-        notebook(tmp_path / "nbs" / f"{name}.ipynb", [SLOW.format(name=name)])
+        notebook(tmp_path / "nbs" / f"{name}.ipynb", [WAITS.format(name=name)])
     monkeypatch.setenv("STARTS", str(tmp_path / "starts"))
     return tmp_path / "nbs"
 
@@ -59,13 +61,6 @@ def workers(tmp_path, lessons) -> Iterator[tuple[str, dict[str, subprocess.Popen
             kill(process.pid)
 
 
-def until(happened, seconds: float = 60) -> None:
-    end = time.monotonic() + seconds
-    while not happened():
-        assert time.monotonic() < end, f"nothing happened within {seconds:.0f} s"
-        time.sleep(0.05)
-
-
 def kill(pid: int) -> None:
     """As when a machine goes away: the worker and all that it runs."""
     if psutil.pid_exists(pid):
@@ -77,19 +72,20 @@ def kill(pid: int) -> None:
 def test_a_worker_killed_in_mid_run_costs_no_lesson_and_doubles_none(workers, lessons, tmp_path):
     """Each record is that of a local run; a stage below its floor is not a failure of the sweep."""
     address, processes = workers
-    options = ["--notebooks", str(lessons), "--threads", "1"]
+    options = ["--notebooks", str(lessons), "--original", os.devnull, "--threads", "1"]
     with Client(address) as client, ThreadPoolExecutor(1) as pool:
-        client.wait_for_workers(2, timeout=60)
+        client.wait_for_workers(2)
         done = pool.submit(sweep.sweep, client, ["a", "lesson6-sgd"], [3], tmp_path / "out", options)
-        until(lambda: started(tmp_path) and all(client.processing().values()), 120)  # both are at work
+        until(lambda: set(started(tmp_path)) == {"a", "lesson6-sgd"} and all(client.processing().values()))
         kill(processes["one"].pid)
-        problems = done.result(timeout=200)
+        (tmp_path / "go").touch()
+        problems = done.result()
     assert problems == {("a", 3): "", ("lesson6-sgd", 3): ""}
     assert set(started(tmp_path)) == {"a", "lesson6-sgd"}
     works = [line.split()[1] for line in (tmp_path / "starts").read_text().splitlines()]
     assert "shared" not in works
     assert len(set(works)) == len(works)
-    run.main([*options, "--only", "a", "--seed", "3", "--out", str(tmp_path / "here")])
+    command.main([*options, "--only", "a", "--seed", "3", "--out", str(tmp_path / "here")])
     folders = [tmp_path / "out" / "3" / "results", tmp_path / "here" / "results"]
     there, here = (json.loads(next(folder.glob("a.*.json")).read_text()) for folder in folders)
     values = [[(s["name"], s["value"]) for s in record["stages"]] for record in (there, here)]

@@ -16,9 +16,10 @@ from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 
+from tools import ROOT
+
 __all__ = ["CHECKS", "Check", "main", "pins"]
 
-ROOT = Path(__file__).resolve().parents[1]
 SETUP = "make setup"
 DISK_GB, MEMORY_GB = 2, 4  # for the sample runs, .venv not counted
 
@@ -102,7 +103,7 @@ def memory() -> Check:
 
 
 def data_packages() -> Check:
-    """Every line of requirements-data.txt has its archive, with the right hash, in data/packages."""
+    """Every line of requirements-data.txt has its archive in data/packages, undamaged."""
     text = (ROOT / "course_utils" / "data" / "requirements-data.txt").read_text("utf-8")
     wanted = dict(re.findall(r"(?m)^([\w.-]+)==.*--hash=sha256:(\w+)", text))
     files = sorted((ROOT / "data" / "packages").glob("[!.]*"))

