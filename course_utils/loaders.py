@@ -1,4 +1,4 @@
-"""Data sets and their loader under one name, as the lessons import them: see `batches` and `pictures`."""
+"""Data sets and their loader as the lessons import them; they are in `batches` and `pictures`."""
 
 from .batches import ArrayDataset, BatchLoader
 from .pictures import FilesDataset, open_image

@@ -77,7 +77,6 @@ def course_utils() -> Check:
 def device() -> Check:
     """torch imports; which device the notebooks will use."""
     import torch
-
     from course_utils.core import DEVICE, PRECISION
 
     name = f" ({torch.cuda.get_device_name()})" if DEVICE.type == "cuda" else ""
