@@ -358,12 +358,15 @@ def seq2seq_reg(
 class RNN_Learner(Learner):
     """A `Learner` of an encoder and what stands on it. Used in lesson 4."""
 
+    module: SequentialRNN
+
     def get_layer_groups(self) -> list[nn.Module]:
         """Each LSTM, then embedding and decoder, which share their weights, as one.
 
         Of a classifier the embedding, each LSTM, the head.
         """
-        encoder, head = self.model
+        encoder: Any = self.module[0]
+        head = self.module[1]
         if isinstance(head, LinearDecoder):
             return [*encoder.rnns, nn.ModuleList([encoder.encoder, head])]
         return [encoder.encoder, *encoder.rnns, head]
@@ -385,4 +388,4 @@ class RNN_Learner(Learner):
             ) from None
 
     def _encoder_alone(self) -> Learner:
-        return Learner(self.data, self.model[0])
+        return Learner(self.data, self.module[0])

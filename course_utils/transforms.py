@@ -185,9 +185,9 @@ class RandomLighting:
         return torch.addcmul(offset, x, gain).clamp_(0, top)  # offset + x * gain
 
 
-transforms_basic = [RandomRotate(10), RandomLighting(0.05, 0.05)]
-transforms_side_on = [*transforms_basic, RandomFlip()]
-transforms_top_down = [*transforms_basic, RandomDihedral()]
+transforms_basic: list[Geometric | Colouring] = [RandomRotate(10), RandomLighting(0.05, 0.05)]
+transforms_side_on: list[Geometric | Colouring] = [*transforms_basic, RandomFlip()]
+transforms_top_down: list[Geometric | Colouring] = [*transforms_basic, RandomDihedral()]
 
 
 class Transforms:

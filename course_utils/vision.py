@@ -432,6 +432,8 @@ class ConvLearner(Learner):
     each picture is computed once.
     """
 
+    module: nn.Sequential
+
     @classmethod
     def pretrained(
         cls,
