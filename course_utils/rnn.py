@@ -363,7 +363,8 @@ class RNN_Learner(Learner):
 
         Of a classifier the embedding, each LSTM, the head.
         """
-        encoder, head = self.model
+        encoder = self._network.encoder
+        head = self._network[1]
         if isinstance(head, LinearDecoder):
             return [*encoder.rnns, nn.ModuleList([encoder.encoder, head])]
         return [encoder.encoder, *encoder.rnns, head]
@@ -384,5 +385,10 @@ class RNN_Learner(Learner):
                 f"encoder {name!r} is of another vocabulary or other sizes: {e}"
             ) from None
 
+    @property
+    def _network(self) -> SequentialRNN:
+        return cast(SequentialRNN, self.model)
+
     def _encoder_alone(self) -> Learner:
-        return Learner(self.data, self.model[0])
+        """Whose weights are the encoder's, in the same memory."""
+        return Learner(self.data, self._network.encoder)
