@@ -358,15 +358,13 @@ def seq2seq_reg(
 class RNN_Learner(Learner):
     """A `Learner` of an encoder and what stands on it. Used in lesson 4."""
 
-    module: SequentialRNN
-
     def get_layer_groups(self) -> list[nn.Module]:
         """Each LSTM, then embedding and decoder, which share their weights, as one.
 
         Of a classifier the embedding, each LSTM, the head.
         """
-        encoder: Any = self.module[0]
-        head = self.module[1]
+        encoder = self._network.encoder
+        head = self._network[1]
         if isinstance(head, LinearDecoder):
             return [*encoder.rnns, nn.ModuleList([encoder.encoder, head])]
         return [encoder.encoder, *encoder.rnns, head]
@@ -387,5 +385,10 @@ class RNN_Learner(Learner):
                 f"encoder {name!r} is of another vocabulary or other sizes: {e}"
             ) from None
 
+    @property
+    def _network(self) -> SequentialRNN:
+        return cast(SequentialRNN, self.model)
+
     def _encoder_alone(self) -> Learner:
-        return Learner(self.data, self.module[0])
+        """Whose weights are the encoder's, in the same memory."""
+        return Learner(self.data, self._network.encoder)

@@ -99,17 +99,11 @@ class LanguageModelData:
         """
         if min(bs, bptt) < 1:
             raise ValueError(f"bs and bptt must be 1 or more, not {bs} and {bptt}")
-        parts = [_names(part) for part in (train, validation, test)]
-        read: dict[
-            tuple[str | Path, ...], TextDataset
-        ] = {}  # test and validation may be the same files
-        for names in parts:
-            if names and names not in read:
-                read[names] = _read_stream(Path(path), names, field, bs, bptt)
-        trn, val, tst = [read.get(names) for names in parts]
+        sets = _read_sets(Path(path), [train, validation, test], field, bs, bptt)
+        trn = sets[0]
         if trn is not None:
             _make_vocab(field, trn[0].text, min_freq)
-        return cls(path, field, [trn, val, tst], bs, bptt)
+        return cls(path, field, sets, bs, bptt)
 
     def get_model(
         self, opt_fn: Callable | None, emb_sz: int, n_hid: int, n_layers: int, **dropouts: float
@@ -120,11 +114,27 @@ class LanguageModelData:
         return RNN_Learner(self, model, opt_fn, nn.functional.cross_entropy)
 
 
+def _read_sets(
+    path: Path, parts: Sequence[Names | None], field: Field, bs: int, bptt: int
+) -> list[TextDataset | None]:
+    """The tokens of each set; of equal files, such as validation and test may name, read once."""
+    read: dict[tuple[str | Path, ...], TextDataset] = {}
+    sets = []
+    for part in parts:
+        names = _names(part)
+        if names and names not in read:
+            read[names] = _read_stream(path, names, field, bs, bptt)
+        sets.append(read.get(names))
+    return sets
+
+
 def _names(part: Names | None) -> tuple[str | Path, ...]:
     """One name or several as a tuple; () for none."""
     if part is None:
         return ()
-    return (part,) if isinstance(part, str | Path) else tuple(part)
+    if isinstance(part, str | Path):
+        return (part,)
+    return tuple(part)
 
 
 def _read_stream(

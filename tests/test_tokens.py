@@ -72,7 +72,7 @@ def test_no_run_of_anything_takes_quadratic_time(part):
 
 
 def test_vocabulary_by_hand():
-    vocab = Vocab(["d", "d", "b", "b", "b", "c", "a", "a", "<pad>"], min_freq=2)
+    vocab = Vocab(["d", "d", "b", "b", "b", "c", "a", "a", *["<pad>", "<unk>"] * 2], min_freq=2)
     assert vocab.itos == ["<unk>", "<pad>", "b", "a", "d"]
     numbers = vocab.numericalize(["d", "c", "b", "<pad>"])
     assert numbers.tolist() == [4, 0, 2, 1]
