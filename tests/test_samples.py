@@ -2,6 +2,7 @@
 
 import hashlib
 import io
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -242,3 +243,41 @@ def test_ink_is_brighter_than_its_ground_and_both_are_colours(monkeypatch):
     assert np.max(pairs) <= 1
     assert (ink - ground).mean((1, 2, 3)).min() >= cifar10.CONTRAST
     assert ground.mean((1, 2)).max() > ink.mean((1, 2)).min()  # no threshold for one channel parts them
+    of_one = np.concatenate([ground, ink]).mean((1, 2))  # (400, 3)
+    assert of_one.std(1).mean() > 0.08  # colours, not greys
+    assert np.ptp(of_one) > 0.8
+
+
+def test_textures_are_clouds_or_stripes(monkeypatch):
+    """Stripes are plain along their direction: two of the values at the corners of a step along it are equal."""
+    seen = Counter()
+    for name in ("_clouds", "_stripes"):
+        drawn = getattr(cifar10, name)
+        monkeypatch.setattr(cifar10, name, lambda rng, name=name, drawn=drawn: seen.update([name]) or drawn(rng))
+    for seed in range(100):
+        texture = cifar10.texture(np.random.default_rng(seed), (0, 1))
+        assert texture.std((0, 1)).max() > 0.005
+    assert min(seen["_clouds"], seen["_stripes"]) > 35
+    for seed in range(10):
+        share = cifar10._stripes(np.random.default_rng(seed))
+        down, right = np.gradient(share)
+        strong = np.hypot(down, right) > 0.03
+        direction = np.arctan2(down[strong], right[strong]) % np.pi  # one, but for the sign
+        assert abs(np.exp(2j * direction).mean()) > 0.99
+        assert share.min() >= 0
+        assert share.max() <= 1
+        cloud = cifar10._clouds(np.random.default_rng(seed))
+        assert cloud.shape == share.shape == (32, 32)
+        assert abs(np.diff(cloud, axis=0)).max() < 0.35  # smooth
+
+
+def test_every_pixel_and_channel_is_noisy(monkeypatch):
+    """Of plain colours, none of them near black or white, the noise is what is left."""
+    colour = {cifar10.GROUND: 0.4, cifar10.INK: 0.65}
+    monkeypatch.setattr(cifar10, "texture", lambda rng, colours: np.full((32, 32, 3), colour[colours]))
+    blank = np.zeros((28, 28), np.uint8)
+    pictures = np.array([cifar10.coloured(blank, np.random.default_rng(seed)) for seed in range(20)]) / 255
+    assert pictures.mean() == pytest.approx(0.4, abs=0.005)
+    assert pictures.std() == pytest.approx(0.12, rel=0.03)
+    red, green = pictures[..., 0].ravel(), pictures[..., 1].ravel()
+    assert abs(np.corrcoef(red, green)[0, 1]) < 0.05

@@ -1,5 +1,6 @@
 """The drawn fish: layout, boats with their sizes and mixes, boxes that hold the fish and nothing else."""
 
+import dataclasses
 import hashlib
 from collections import Counter
 
@@ -128,6 +129,132 @@ def test_kinds_differ_in_colour():
         means.append(drawing.palette(colours.back + colours.belly + colours.fins).ravel())
     apart = np.linalg.norm(np.array(means)[:, None] - means, axis=2) + 9 * np.eye(5)
     assert apart.min() > 0.15
+
+
+# A fish by itself, on a grid of its own coordinates
+
+
+@pytest.fixture
+def whole():
+    """u and v from -1.5 to 1.5 on 301 x 301 pixels: a fish in the middle, its nose to the right."""
+    v, u = (axis.astype(np.float32) for axis in np.mgrid[-1.5:1.5:301j, -1.5:1.5:301j])
+    return species.Place(u, v, np.float32(1))
+
+
+def at(field, u: float, v: float):
+    """The value at a place of that grid."""
+    return field[round((v + 1.5) * 100), round((u + 1.5) * 100)]
+
+
+@pytest.mark.parametrize("kind", sorted(species.SPECIES))
+def test_a_fish_has_the_body_and_the_fins_of_its_table(kind, whole):
+    """Read off the outline: the fins where they are highest, the tail fin with its notch."""
+    fins = species.SPECIES[kind].fins
+    half = species._half_height(np.random.default_rng(0), species.SPECIES[kind].body, whole.u)
+    inside = species._depth(whole, half, fins) > 0
+    assert species.SPECIES[kind].body.height == pytest.approx(half.max(), rel=0.4)
+    column = inside[:, round((fins.place + 1.5) * 100)]
+    body = at(half, fins.place, 0)
+    above, below = column[:150].sum() / 100, column[151:].sum() / 100
+    assert above == pytest.approx(body + fins.rise, abs=0.02)
+    assert below == pytest.approx(body + fins.rise * fins.below, abs=0.02)
+    assert at(inside, -1.15, 0.25)
+    assert at(inside, -1.15, -0.25)  # the tips of the tail
+    assert not at(inside, -1.25, 0)  # between them
+    assert at(inside, 0.97, 0) or at(inside, 0.9, 0)  # the nose
+    assert not inside[:, 252:].any()
+    assert not at(inside, -0.6, 0.5)
+
+
+@pytest.mark.parametrize("kind", sorted(species.SPECIES))
+def test_a_fish_has_the_colours_of_its_table(kind, whole):
+    """Back above, belly below, fins beyond the body, marks on those that have any; the light aside."""
+    chosen = species.SPECIES[kind]
+    names = ("back", "belly", "fins", "marks")
+    colours = np.vstack([drawing.palette(getattr(chosen.colours, name)) for name in names])
+    back, belly, fin, _ = colours
+    half = species._half_height(np.random.default_rng(0), chosen.body, whole.u)
+
+    def skin(marks):
+        bare = dataclasses.replace(chosen, marks=marks)
+        return species._skin(np.random.default_rng(1), whole, half, colours, bare)
+
+    plain, usual = skin(0), skin(chosen.marks)
+
+    def hue(colour):
+        return colour / np.linalg.norm(colour)
+
+    height = at(half, 0.1, 0)
+    np.testing.assert_allclose(hue(at(plain, 0.7, -0.8 * at(half, 0.7, 0))), hue(back), atol=0.02)
+    np.testing.assert_allclose(hue(at(plain, 0.7, 0.8 * at(half, 0.7, 0))), hue(belly), atol=0.02)
+    np.testing.assert_allclose(at(plain, 0.1, -height - 0.05), fin, atol=1e-5)
+    np.testing.assert_allclose(at(plain, -1.1, 0.1), fin, atol=1e-5)
+    breast = 0.5 - chosen.fins.breast / 2
+    np.testing.assert_allclose(at(plain, breast, 0.04 + 0.05 * breast), fin, atol=1e-5)
+    marked = (abs(usual - plain) > 0.02).any(2)[at(half, 0, 0) > abs(whole.v)].mean()
+    assert (0.03 < marked < 0.5) if chosen.marks else marked == 0
+
+
+def test_the_colours_of_one_fish_are_nearly_those_of_its_kind():
+    usual = drawing.palette("".join(dataclasses.astuple(species.SPECIES["DOL"].colours)))
+    made = np.array([species._tinted(np.random.default_rng(s), species.SPECIES["DOL"].colours) for s in range(200)])
+    np.testing.assert_allclose(made.mean(0), usual, atol=0.02)
+    light = (made / usual).mean((1, 2))
+    assert 0.05 < light.std() < 0.15
+
+
+def test_a_tall_fish_is_shorter():
+    scene = fish.deck(0)
+    tall, slim = (species._place(np.random.default_rng(3), scene, species.SPECIES[k]).length for k in ("LAG", "ALB"))
+    assert 0.8 * slim < tall < 0.95 * slim
+
+
+def test_each_kind_is_drawn_as_itself_and_nothing_else_in_the_picture_knows_it(monkeypatch):
+    """From one seed: all decks and all clutter are alike; where the fish lies, each kind is another."""
+    monkeypatch.setattr(fish, "photo", lambda rng, scene: scene)
+    plain, nothing = fish.draw("NoF", 2, np.random.default_rng(5))
+    assert nothing == (0, 0, 0, 0)
+    scenes = []
+    for kind in species.SPECIES:
+        scene, (x, y, width, height) = fish.draw(kind, 2, np.random.default_rng(5))
+        rest = np.ones(scene.shape[:2], bool)
+        rest[max(0, y - 4) : y + height + 4, max(0, x - 4) : x + width + 4] = False
+        assert (scene[rest] == plain[rest]).all()
+        scenes.append(scene)
+    assert len({scene.tobytes() for scene in scenes}) == len(species.SPECIES)
+
+
+def test_pictures_come_from_a_camera(monkeypatch):
+    monkeypatch.setattr(fish, "photo", lambda rng, scene: ("taken", scene.shape))
+    assert fish.draw("YFT", 2, np.random.default_rng(0))[0] == ("taken", (195, 256, 3))
+
+
+def test_each_file_is_the_drawing_that_its_name_says(monkeypatch, tmp_path):
+    """`draw` put down as a picture of one pixel: kind and boat as its colour."""
+    monkeypatch.setattr(fish, "SPLITS", {"valid": fish.Split(range(6), 1), "new_boats": fish.Split(range(6, 10), 1)})
+
+    def note(kind, boat, rng):
+        return Image.new("RGB", (8, 8), (40 * fish.KINDS.index(kind), 20 * boat, 0)), (
+            boat,
+            2,
+            3,
+            fish.KINDS.index(kind),
+        )
+
+    monkeypatch.setattr(fish, "draw", note)
+    fish.build(tmp_path)
+    rows = pd.read_csv(tmp_path / "pictures.csv")
+    assert len(rows) == 6 * 10 + 4 * 6
+    for name, boat, x, _, _, height in rows.itertuples(index=False):
+        with Image.open(tmp_path / name) as image:
+            kind, drawn_boat, _ = image.getpixel((4, 4))
+        number = fish.KINDS.index(name.split("/")[1])
+        assert abs(kind - 40 * number) < 10
+        assert abs(drawn_boat - 20 * boat) < 10
+        assert (x, height) == (boat, number)
+
+
+# Boats
 
 
 def test_the_deck_of_a_boat_is_always_the_same_and_not_that_of_another():

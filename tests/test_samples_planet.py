@@ -74,7 +74,7 @@ def test_two_builds_are_identical(tmp_path, folder, monkeypatch):
 
 def test_the_17_labels_and_exactly_one_weather(has):
     assert list(has.columns) == LABELS
-    assert sorted(planet.WEATHER) == WEATHER
+    assert sorted(weather.label for weather in planet.WEATHER) == WEATHER
     assert (has[WEATHER].sum(axis=1) == 1).all()
 
 
@@ -119,10 +119,13 @@ def test_what_people_do_goes_with_agriculture(has, label):
     assert given[1] > 1.2 * given[0]
 
 
-@pytest.mark.parametrize("label", sorted(planet.GROUND))
+GROUND = {ground.label: ground for ground in planet.GROUND}
+
+
+@pytest.mark.parametrize("label", sorted(GROUND))
 def test_a_label_changes_a_part_of_the_tile(label, monkeypatch):
     """The same ground without and with it, under no sky: some pixels differ, the others by one brightness only."""
-    monkeypatch.setitem(planet.WEATHER, "clear", planet.Weather(share=1, low=-1, high=-1, clouds=0))
+    monkeypatch.setattr(planet, "WEATHER", [planet.Weather("clear", share=1, low=-1, high=-1, clouds=0)])
     changed = []
     for seed in range(12):
         tags = [["clear", "primary"], sorted(["clear", "primary", label])]
@@ -130,6 +133,106 @@ def test_a_label_changes_a_part_of_the_tile(label, monkeypatch):
         difference = made * np.median(plain / made) - plain
         changed.append((abs(difference).max(2) > 10).mean())
     assert 0.003 < np.median(changed) < 0.5
+
+
+def area(shape: dict) -> float:
+    """The mean share of a tile that such a shape would cover if all of it lay on the tile and nothing overlapped."""
+    size = (shape["low"] + shape["high"]) / 2
+    squares = (shape["low"] ** 2 + shape["low"] * shape["high"] + shape["high"] ** 2) / 3
+    if shape["kind"] == "band":
+        return 2 * size
+    if shape["kind"] == "blob":
+        return np.pi * (squares + shape["rough"] ** 2 / 2) / 1.5  # a radius that wavers has a larger mean square
+    return shape["n"] * 0.75 * (2 * size) ** 2
+
+
+@pytest.mark.parametrize("label", sorted(GROUND))
+def test_a_label_covers_what_its_shapes_do_in_its_colour(label, monkeypatch):
+    """Masks as large as the sides in the table say; the change of a grey tile goes towards the colour."""
+    ground, masks, drawn = GROUND[label], [], planet._mask
+    monkeypatch.setattr(planet, "_mask", lambda *args, **kwargs: masks.append(drawn(*args, **kwargs)) or masks[-1])
+    grey, changes = np.full((128, 128, 3), 100.0), []
+    for seed in range(40):
+        changes.append(planet._covered(np.random.default_rng(seed), grey.copy(), ground) - grey)
+    assert len(masks) == 40 * len(ground.shapes)
+    for i, name in enumerate(ground.shapes):
+        shape = planet.SHAPES[name]
+        covered = np.mean([mask.mean() for mask in masks[i :: len(ground.shapes)]])
+        assert 0.4 * area(shape) < covered < 1.7 * area(shape), name
+    change = np.mean(changes, axis=(0, 1, 2))
+    towards = np.array(ground.colour) - 100
+    assert change @ towards / np.linalg.norm(change) / np.linalg.norm(towards) > 0.95
+
+
+def test_what_comes_later_in_the_table_lies_on_top(monkeypatch):
+    seen = []
+    monkeypatch.setattr(planet, "_covered", lambda rng, picture, ground: seen.append(ground.label) or picture)
+    planet.draw(["clear", *sorted(GROUND)], np.random.default_rng(0))
+    assert seen == [row["label"] for row in planet.TABLES["ground"]]
+    assert seen.index("agriculture") < seen.index("water") < seen.index("road") < seen.index("habitation")
+
+
+def test_but_for_what_lies_there_a_label_changes_nothing(monkeypatch):
+    """To the last bit: no brightness tells of a road."""
+    monkeypatch.setattr(planet, "_covered", lambda rng, picture, ground: picture)
+    plain = planet.draw(["clear", "primary"], np.random.default_rng(0)).tobytes()
+    assert {planet.draw(["clear", "primary", label], np.random.default_rng(0)).tobytes() for label in GROUND} == {plain}
+
+
+def test_bands_and_boxes_lie_in_every_direction():
+    """The slope of the coordinate along a shape, at the middle of the tile."""
+    slopes = [planet.along_and_across(np.random.default_rng(seed)) for seed in range(60)]
+    angle = np.array([np.arctan2(u[64, 64] - u[63, 64], u[64, 64] - u[64, 63]) for u, _ in slopes])
+    assert np.histogram(angle, 4, (0, np.pi))[0].min() > 5
+    for u, v in slopes[:5]:  # perpendicular, in sides of the tile
+        by_x, by_y = (np.array([f[64, 64] - f[64, 63], f[64, 64] - f[63, 64]]) * 128 for f in (u, v))
+        assert by_x @ by_y == pytest.approx(0, abs=1e-9)
+        assert by_x @ by_x == pytest.approx(1)
+        assert by_y @ by_y == pytest.approx(1)
+
+
+def test_finer_octaves_are_half_as_strong_each():
+    def strength(*cells):
+        return np.std([planet.octaves(np.random.default_rng(seed), *cells) for seed in range(40)])
+
+    def last(*cells):  # what the last of them adds: the numbers of the others are drawn first
+        seeds = range(40)
+        more = [planet.octaves(np.random.default_rng(s), *cells) for s in seeds]
+        less = [planet.octaves(np.random.default_rng(s), *cells[:-1]) for s in seeds]
+        return np.std(np.array(more) - less)
+
+    assert last(8, 16) == pytest.approx(strength(16) / 2, rel=0.1)
+    assert last(4, 8, 16) == pytest.approx(strength(16) / 4, rel=0.1)
+
+
+def test_partly_cloudy_tiles_have_clouds_and_gaps():
+    """Over black ground: white in some places, nothing in others; haze is one veil."""
+    black = np.zeros((128, 128, 3))
+    weather = {each.label: each for each in planet.WEATHER}
+
+    def over(name):
+        return [planet._veiled(np.random.default_rng(s), black, weather[name]).mean(2) / 215 for s in range(30)]
+
+    partly = np.array([(np.mean(veil < 0.05), np.mean(veil > 0.5)) for veil in over("partly_cloudy")])
+    assert np.median(partly, axis=0).min() > 0.05
+    assert np.mean([np.ptp(veil) for veil in over("haze")]) < 0.5
+    assert np.mean([np.mean(veil > 0.6) for veil in over("cloudy")]) > 0.95
+    assert np.mean([np.mean(veil < 0.2) for veil in over("clear")]) > 0.9
+
+
+def test_a_tile_has_the_labels_that_it_was_drawn_with(monkeypatch, tmp_path):
+    """And the drawing goes on with the numbers behind those of its labels, so that no two tiles share any."""
+    seen = []
+
+    def note(tags, rng):
+        seen.append((" ".join(tags), rng.random()))
+        return Image.new("RGB", (8, 8))
+
+    monkeypatch.setattr(planet, "draw", note)
+    monkeypatch.setattr(planet, "COUNTS", {"train": 100, "test": 20})
+    planet.build(tmp_path)
+    assert pd.read_csv(tmp_path / "train_v2.csv").tags.tolist() == [tags for tags, _ in seen[:100]]
+    assert len(seen) == len({number for _, number in seen}) == 120
 
 
 def test_the_ground_is_darker_where_it_is_forest():

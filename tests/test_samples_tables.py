@@ -100,6 +100,17 @@ def test_holidays_are_those_of_germany(shops):
     assert set(kind.loc["2014-12-26"]) == {"c"}
     assert kind.loc["2015-01-06"].eq("a").pipe(lambda s: sorted(s[s].index)) == ["BW", "BY", "ST"]
     assert set(kind.loc["2014-06-18"]) == {"0"}
+    for whit_monday in ("2013-05-20", "2014-06-09", "2015-05-25"):
+        assert set(kind.loc[whit_monday]) == {"a"}
+    for ascension in ("2013-05-09", "2014-05-29", "2015-05-14"):
+        assert set(kind.loc[ascension]) == {"a"}
+    with_corpus_christi = ["BW", "BY", "HE", "NW", "RP"]  # and SL, which has no shop
+    assert kind.loc["2015-06-04"].eq("a").pipe(lambda s: sorted(s[s].index)) == with_corpus_christi
+    assert kind.loc["2013-11-01"].eq("a").pipe(lambda s: sorted(s[s].index)) == ["BW", "BY", "NW", "RP"]
+    assert kind.loc["2014-10-31"].eq("a").pipe(lambda s: sorted(s[s].index)) == ["SN", "ST", "TH"]
+    per_year = kind[kind.index.str.startswith("2014")].ne("0").sum()
+    assert per_year.drop("BY").between(9, 12).all()
+    assert per_year["BY"] == 13  # the most
 
 
 def test_the_noise_is_as_large_as_the_builder_says(sold):
@@ -128,6 +139,155 @@ def test_the_noise_depends_on_nothing(sold):
         assert z.pow(2).mean() < 1 + 5 * np.sqrt(2 / len(z)), column
     in_time = errors.to_frame("e").assign(Store=sold["Store"]).groupby("Store")["e"]
     assert abs(errors.corr(in_time.shift())) < 4 / np.sqrt(len(errors))
+
+
+def effects(shops, sold) -> tuple[pd.DataFrame, pd.Series]:
+    """What a reader of the tables knows of each open day of 20 shops that were never refitted, and log(Expected)."""
+    train = read(shops, "train", parse_dates=["Date"]).sort_values(["Store", "Date"])
+    spell = (train["Open"] != train.groupby("Store")["Open"].shift()).cumsum()
+    refitted = train[(train["Open"] == 0) & (train.groupby(spell)["Open"].transform("size") >= 9)]["Store"].unique()
+    days = sold[~sold["Store"].isin(refitted)]
+    days = days[days["Store"].isin(days["Store"].unique()[:20])]
+    days = days[days["Date"] < "2015-07-20"]  # later ones may have a refit before them that only the test days show
+    days = days.merge(read(shops, "store_states"), on="Store").merge(rossmann.STATES, on="State")
+    days = days.merge(
+        read(shops, "weather", parse_dates=["Date"]), left_on=["StateName", "Date"], right_on=["file", "Date"]
+    )
+    trend = read(shops, "googletrend")
+    sunday = pd.to_datetime(trend["week"].str[:10])
+    trend["State"] = trend["file"].str[12:].replace("NI", "HB,NI")
+    trend["Year"], trend["Week"] = sunday.dt.year, sunday.dt.isocalendar().week
+    date = days["Date"]
+    days["Year"], days["Week"] = date.dt.year, date.dt.isocalendar().week
+    days = days.merge(trend[["State", "Year", "Week", "trend"]], on=["State", "Year", "Week"])
+
+    holidays = train.merge(read(shops, "store_states"), on="Store").query("StateHoliday != '0'")
+    holidays = set(zip(holidays["State"], holidays["Date"], strict=True))
+
+    def is_holiday(after: int) -> pd.Series:
+        dates = days["Date"] + pd.Timedelta(days=after)
+        return pd.Series([pair in holidays for pair in zip(days["State"], dates, strict=True)])
+
+    date, weekday = days["Date"], days["DayOfWeek"]
+    south, west = (51 - days["lat"]) / 3, (10 - days["lon"]) / 3
+    advent = np.exp(-(((date.dt.day_of_year - 350) / 9) ** 2))
+    opened = pd.to_datetime(
+        {"year": days["CompetitionOpenSinceYear"], "month": days["CompetitionOpenSinceMonth"], "day": 15}
+    )
+    months = (date - opened).dt.days.clip(0, 720) // 30
+    begun = days["Promo2SinceYear"] + days["Promo2SinceWeek"] / 53
+    first = days["PromoInterval"].str[:3].map({"Jan": 0, "Feb": 1, "Mar": 2})
+    known = {
+        "winter": south * np.cos(2 * np.pi * date.dt.day_of_year / 365),
+        "south_on_saturday": south * (weekday == 6),
+        "west_on_monday": west * (weekday == 1),
+        "advent": advent,
+        "west_in_advent": west * advent,
+        "payday": np.exp(-((date.dt.day - 1) % 30) / 3),
+        "growth": days["Year"] - 2013,
+        "day_before": is_holiday(1) & ~is_holiday(0),
+        "two_days_before": is_holiday(2) & ~is_holiday(1) & ~is_holiday(0),
+        "holiday": is_holiday(0),
+        "day_after": is_holiday(-1) & ~is_holiday(0),
+        "no_school": days["SchoolHoliday"] * (weekday < 6),
+        "competition": (np.exp(-days["CompetitionDistance"] / 3000) * months / 24).fillna(0),
+        "mailed": (days["Year"] + days["Week"] / 53 > begun) & (first == (date.dt.month - 1) % 3),
+        "trend": days["trend"],
+        "warmth": days["Mean_TemperatureC"].clip(0, 25),
+        "snow": days["Events"].fillna("").str.contains("Snow"),
+        "rain": days["Events"].fillna("").str.contains("Rain"),
+    }
+    known |= {f"weekday_{day}": weekday == day for day in range(2, 8)}
+    for store in days["Store"].unique():
+        known[f"level_{store}"] = days["Store"] == store
+        known[f"answer_{store}"] = rossmann.OF_PROMOTION[weekday - 1] * days["Promo"] * (days["Store"] == store)
+        known[f"tourists_{store}"] = days["SchoolHoliday"] * (days["Store"] == store)
+    return pd.DataFrame(known, dtype=float), np.log(days["Expected"])
+
+
+def test_what_is_expected_follows_from_the_tables(shops, sold):
+    """Least squares leave nothing over: all but the noise can be learned. And the effects are those meant."""
+    known, log = effects(shops, sold)
+    # The level of a shop and what it answers to promotions and holidays are free: all else is one number for all
+    found, *_ = np.linalg.lstsq(known.to_numpy(), log.to_numpy())
+    left_over = log - known.to_numpy() @ found
+    assert abs(left_over).max() < 2e-4  # Expected has one decimal
+    effect = dict(zip(known, found, strict=True))
+    meant = {"winter": 0.04, "south_on_saturday": 0.06, "west_on_monday": -0.04, "advent": 0.3, "west_in_advent": 0.08}
+    meant |= {
+        "payday": 0.12,
+        "growth": 0.04,
+        "day_before": 0.16,
+        "two_days_before": 0.08,
+        "holiday": 0.3,
+        "day_after": 0.08,
+    }
+    meant |= {"competition": -0.3, "mailed": 0.15, "trend": 0.01, "warmth": 0.006, "snow": -0.1, "rain": -0.05}
+    assert {name: effect[name] for name in meant} == pytest.approx(meant, abs=2e-4)
+    answers = np.array([value for name, value in effect.items() if name.startswith("answer")])
+    assert ((answers >= 0.6) & (answers <= 1.4)).all()
+    assert answers.std() > 0.1
+
+
+def test_the_weather_is_that_of_the_country(shops):
+    """Seasons, a warmer south, days like the day before; snow where it freezes, dew below the air."""
+    weather = read(shops, "weather", parse_dates=["Date"]).merge(rossmann.STATES, left_on="file", right_on="StateName")
+    mean, month = weather["Mean_TemperatureC"], weather["Date"].dt.month
+    july, january = mean[month == 7].mean(), mean[month == 1].mean()
+    assert 15 < july < 22
+    assert -3 < january < 4
+    by_state = weather.groupby("file").agg(celsius=("Mean_TemperatureC", "mean"), lat=("lat", "first"))
+    assert by_state.corr().loc["celsius", "lat"] < -0.5
+    anomaly = mean - mean.groupby([weather["file"], weather["Date"].dt.month]).transform("mean")
+    assert 0.6 < anomaly.corr(anomaly.groupby(weather["file"]).shift()) < 0.95
+    for name in ("TemperatureC", "Humidity"):
+        columns = [weather[f"{which}_{name}"] for which in ("Min", "Mean", "Max")]
+        assert ((columns[0] <= columns[1]) & (columns[1] <= columns[2])).all()
+    assert (weather["Dew_PointC"] <= mean).all()
+    events = weather["Events"].fillna("")
+    snow, rain, thunder = (events.str.contains(name) for name in ("Snow", "Rain", "Thunderstorm"))
+    assert mean[snow].max() <= 2
+    assert mean[rain].min() >= 0
+    assert mean[thunder].min() >= 14
+    assert ((weather["Precipitationmm"] > 0) == (snow | rain)).all()
+    assert 0.03 < snow.mean() < rain.mean() < 0.6
+
+
+def test_more_people_search_in_winter_and_in_near_states_alike(shops):
+    trend = read(shops, "googletrend")
+    wide = trend.assign(week=trend["week"].str[:10]).pivot_table(index="week", columns="file", values="trend")
+    assert wide.shape == (148, 14)
+    assert wide.to_numpy().min() >= 0
+    assert wide.to_numpy().max() <= 100
+    month = pd.to_datetime(wide.index).month
+    assert wide[month == 12].mean().mean() > wide[month == 6].mean().mean() + 10
+    alone = wide.sub(wide["Rossmann_DE"], axis=0).corr()
+    assert alone.loc["Rossmann_DE_SN", "Rossmann_DE_TH"] > alone.loc["Rossmann_DE_BY", "Rossmann_DE_SH"] + 0.2
+
+
+def test_schools_are_closed_as_long_as_in_germany(shops):
+    """Six weeks in summer, beginning on the day of each state; two in autumn, two at Easter, Christmas."""
+    train = read(shops, "train", parse_dates=["Date"]).merge(read(shops, "store_states"), on="Store")
+    days = train[train["Date"].dt.year == 2014]
+    assert days.groupby(["State", "Date"])["SchoolHoliday"].nunique().max() == 1
+    free = days.pivot_table(index="Date", columns="State", values="SchoolHoliday")
+    begin = {
+        state: pd.Timestamp(f"2014-{day}")
+        for state, day in zip(rossmann.STATES["State"], rossmann.STATES["summer"], strict=True)
+    }
+    for state in free:
+        first = begin[state]
+        assert free.loc[first : first + pd.Timedelta(days=41), state].all()
+        assert not free.loc[first - pd.Timedelta(days=1), state]
+        assert not free.loc[first + pd.Timedelta(days=42), state]
+    assert free.sum().between(80, 95).all()
+    assert free.loc["2014-12-23":].all(axis=None)
+    assert free.loc["2014-04-14":"2014-04-25"].all(axis=None)  # around Easter, 20 April
+
+
+def test_a_customer_buys_for_what_is_usual_in_a_shop_of_that_type(sold):
+    basket = (sold["Sales"] / sold["Customers"]).groupby(sold["StoreType"]).median()
+    assert basket.to_dict() == pytest.approx({"a": 8.8, "b": 5.1, "c": 8.6, "d": 11.3}, rel=0.01)
 
 
 def test_no_cheap_predictor_comes_near_the_noise(sold):
