@@ -1154,12 +1154,17 @@ def test_the_fingerprint_does_not_depend_on_the_order_of_the_folder(tmp_path, mo
     assert found == {sha256(lines)[:16]}
 
 
+def test_a_file_named_as_a_folder_of_lessons_counts(tmp_path):
+    folder = write(tmp_path / "x", {"models": b"1", "tmp": b"12"})
+    assert fingerprint(folder) == sha256(b"models\t1\ntmp\t2\n")[:16]
+
+
 def test_the_fingerprint_ignores_what_lessons_write(tmp_path):
     folder = write(tmp_path / "x", {"a.txt": b"1", "train/models/b": b"2"})
     before = fingerprint(folder)
     write(folder, {"models/m.pth": b"", "tmp/t/u": b"", ".version": b"", "train/.hid/x": b""})
     assert fingerprint(folder) == before
-    for change in ({"c.txt": b""}, {"a.txt": b"12"}, {"train/models/c": b""}):
+    for change in ({"c.txt": b""}, {"a.txt": b"12"}, {"train/models/c": b""}, {"x/tmp": b""}):
         assert fingerprint(write(folder, change)) != before
         before = fingerprint(folder)
 
