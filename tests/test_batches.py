@@ -9,7 +9,7 @@ from course_utils.transforms import RandomLighting, imagenet_stats, tfms_from_st
 
 
 def test_batch_has_the_rows_of_every_array_in_the_order_asked_for():
-    a, b, y = np.random.rand(7, 2), np.arange(7), np.arange(7) * 10
+    a, b, y = np.random.default_rng(0).random((7, 2)), np.arange(7), np.arange(7) * 10
     got = ArrayDataset(a, b, y).batch(torch.tensor([5, 0, -1, 5]))
     for array, part in zip((a, b, y), got, strict=True):
         np.testing.assert_allclose(part.cpu(), array[[5, 0, 6, 5]], rtol=1e-6)
@@ -68,7 +68,8 @@ def test_whole_number_and_double_pictures(kind):
     pictures = np.random.default_rng(0).integers(0, 256, (3, 16, 16, 3))
     tfm = tfms_from_stats(imagenet_stats, 16)[1]
     first, *others = (
-        ArrayDataset(p, np.arange(3), tfm=tfm) for p in (pictures.astype(np.uint8), pictures.astype(kind), pictures / 255)
+        ArrayDataset(p, np.arange(3), tfm=tfm)
+        for p in (pictures.astype(np.uint8), pictures.astype(kind), pictures / 255)
     )
     for ds in others:
         torch.testing.assert_close(ds.batch(torch.arange(3))[0], first.batch(torch.arange(3))[0], atol=1e-5, rtol=0)
