@@ -29,12 +29,8 @@ def fake(tmp_path, monkeypatch):
         (folder / used_file).write_text(f"{used}\n")
         (folder / "memory.stat").write_text(f"anon 4096\n{row} {cached}\nactive_file 8192\n")
 
-    def found():
-        memory._groups.cache_clear()
-        return limits(64 * GIB, top, own)
-
-    monkeypatch.setattr(memory, "limits", lambda most: found())
-    return SimpleNamespace(belongs_to=belongs_to, group=group, found=found)
+    monkeypatch.setattr(memory, "limits", lambda most: limits(most, top, own))
+    return SimpleNamespace(belongs_to=belongs_to, group=group, found=lambda: limits(64 * GIB, top, own))
 
 
 CONTAINER = {2: ["0::/"], 1: ["9:name=systemd:/", "4:cpu,memory:/", "0::/"]}

@@ -1,14 +1,21 @@
+import weakref
+from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from PIL import Image, ImageOps
 from support import picture_folder
 
 from course_utils import pictures
-from course_utils.loaders import ArrayDataset, BatchLoader, FilesDataset, open_image
-from course_utils.transforms import imagenet_stats, tfms_from_stats
+from course_utils.batches import BatchLoader
+from course_utils.core import to_np
+from course_utils.pictures import FilesDataset, open_image, read_picture
+from course_utils.transforms import CropType, imagenet_stats, tfms_from_stats
+from course_utils.vision import ImageClassifierData
+
+PLAIN = ((0, 0, 0), (1, 1, 1))
 
 
 @pytest.fixture
@@ -18,71 +25,7 @@ def files(tmp_path):
     return FilesDataset(names, np.arange(12), tmp_path, tfms_from_stats(imagenet_stats, 24)[1])
 
 
-def test_loader_gives_every_row_once_in_batches():
-    ds = ArrayDataset(torch.arange(10.0), np.arange(10))
-    dl = BatchLoader(ds, 4)
-    assert len(dl) == 3
-    assert [len(y) for _, y in dl] == [4, 4, 2]
-    assert torch.cat([y for _, y in dl]).tolist() == list(range(10))
-
-
-def test_shuffled_loader_keeps_rows_together_and_changes_order():
-    dl = BatchLoader(ArrayDataset(torch.arange(50.0) * 2, np.arange(50)), 8, shuffle=True)
-    passes = [[(float(a), int(b)) for x, y in dl for a, b in zip(x, y, strict=True)] for _ in range(2)]
-    assert passes[0] != passes[1]
-    assert sorted(passes[0]) == [(2.0 * i, i) for i in range(50)]
-
-
-def test_batch_equals_single_items(files):
-    x, y = files.batch(torch.tensor([5, 0, 3]))
-    for i, row in enumerate([5, 0, 3]):
-        item, target = files[row]
-        np.testing.assert_allclose(item, x[i].cpu().numpy(), atol=1e-6)
-        assert target == y[i] == row
-
-
-def test_pictures_are_decoded_once(files, monkeypatch):
-    read, seen = pictures.read_picture, []
-    monkeypatch.setattr(pictures, "read_picture", lambda f, side: (seen.append(f), read(f, side))[1])
-    for _ in range(3):
-        files.batch(torch.arange(12))
-    assert len(seen) == 12
-
-
-def test_the_last_picture_by_a_negative_number_is_not_kept_twice(files):
-    np.testing.assert_array_equal(files[-1][0], files[11][0])
-    assert list(files.kept) == [11]
-    with pytest.raises(IndexError):
-        files[12]
-
-
-def test_grey_of_16_bits_keeps_its_shades(tmp_path):
-    """One byte of the two, as OpenCV does it; Pillow alone makes 255 of all from 255 on."""
-    shades = np.array([[0, 255, 5_000, 50_000, 65_535]], np.uint16)
-    Image.fromarray(shades).save(tmp_path / "a.png")
-    np.testing.assert_allclose(open_image(tmp_path / "a.png")[0, :, 0] * 255, shades[0] // 256, rtol=1e-6)
-
-
-def test_floats_up_to_255_are_refused_not_cut_off(tmp_path):
-    with pytest.raises(ValueError, match=r"floats in pictures lie in 0\.\.1, these reach 255: divide by 255"):
-        ArrayDataset(np.full((2, 24, 24, 3), 255.0), np.zeros(2), tfm=tfms_from_stats(imagenet_stats, 24)[0])
-
-
-def test_without_room_pictures_are_decoded_every_time_and_stay_the_same(files, monkeypatch):
-    first = files.batch(torch.arange(6))[0]
-    monkeypatch.setattr("psutil.virtual_memory", lambda: SimpleNamespace(available=1, total=8))
-    files.kept = {}
-    again = files.batch(torch.arange(6))[0]
-    assert torch.equal(first, again)
-    assert not files.kept
-
-
-def test_picture_arrays_in_either_layout():
-    pictures = torch.randint(0, 256, (5, 3, 20, 20), dtype=torch.uint8)
-    tfm = tfms_from_stats(imagenet_stats, 16)[1]
-    a = ArrayDataset(pictures, np.arange(5), tfm=tfm)
-    b = ArrayDataset(pictures.permute(0, 2, 3, 1).numpy(), np.arange(5), tfm=tfm)
-    assert torch.equal(a.batch(torch.arange(5))[0], b.batch(torch.arange(5))[0])
+# One file
 
 
 def test_open_image(tmp_path):
@@ -96,11 +39,11 @@ def test_grey_pictures_become_three_channels(tmp_path):
     assert open_image(tmp_path / "g.png").shape == (4, 5, 3)
 
 
-def test_truncated_picture_is_named(files):
-    name = files.path / files.fnames[4]
-    name.write_bytes(name.read_bytes()[:200])
-    with pytest.raises(ValueError, match=r"red/4\.png: not a readable picture .*replace or delete it"):
-        files.batch(torch.arange(12))
+def test_grey_of_16_bits_keeps_its_shades(tmp_path):
+    """One byte of the two, as OpenCV does it; Pillow alone makes 255 of all from 255 on."""
+    shades = np.array([[0, 255, 5_000, 50_000, 65_535]], np.uint16)
+    Image.fromarray(shades).save(tmp_path / "a.png")
+    np.testing.assert_allclose(open_image(tmp_path / "a.png")[0, :, 0] * 255, shades[0] // 256, rtol=1e-6)
 
 
 def test_truncated_jpeg_is_named(tmp_path):
@@ -116,33 +59,208 @@ def test_missing_picture_is_named(tmp_path):
         open_image(tmp_path / "none.png")
 
 
-def test_unequal_arrays_and_bad_batch_size():
-    with pytest.raises(ValueError, match=r"differ in length: \[3, 4\]"):
-        ArrayDataset(np.zeros(3), np.zeros(4))
-    with pytest.raises(ValueError, match="batch size"):
-        BatchLoader(ArrayDataset(np.zeros(3)), 0)
+@pytest.mark.parametrize(("side", "decoded"), [(0, 400), (30, 100), (50, 100), (51, 200), (100, 200), (101, 400)])
+def test_a_large_jpeg_is_decoded_at_twice_the_side_or_more(tmp_path, side, decoded):
+    """At a half, a quarter or an eighth of its size, whichever is the last that has 2 * side; 0: whole."""
+    Image.effect_noise((600, 400), 60).convert("RGB").save(tmp_path / "a.jpg")
+    assert read_picture(tmp_path / "a.jpg", side).size == (decoded * 3 // 2, decoded)
 
 
-def test_no_training_batch_has_a_single_row():
-    sizes = [len(y) for _, y in BatchLoader(ArrayDataset(np.zeros(65), np.zeros(65)), 8, shuffle=True)]
-    assert sizes == [8] * 8
+# Every file is read in one way
 
 
-def test_whole_number_and_double_pictures():
-    """int64 in 0..255 and float64 in 0..1 are the same pictures as uint8."""
-    pictures = np.random.default_rng(0).integers(0, 256, (3, 16, 16, 3))
-    tfm = tfms_from_stats(imagenet_stats, 16)[1]
-    first, *others = (
-        ArrayDataset(p, np.arange(3), tfm=tfm).batch(torch.arange(3))[0]
-        for p in (pictures.astype(np.uint8), pictures, pictures / 255)
-    )
-    for x in others:
-        torch.testing.assert_close(x, first, atol=1e-5, rtol=0)
+def corners(mode="RGB"):
+    """40 x 32 pixels, each quarter of another colour, none of which is grey: no turn or mirror image equals it."""
+    pixels = np.zeros((32, 40, 3), np.uint8)
+    pixels[:16, :20] = [220, 30, 40]
+    pixels[:16, 20:] = [40, 200, 30]
+    pixels[16:, :20] = [30, 50, 210]
+    pixels[16:, 20:] = [210, 190, 20]
+    return Image.fromarray(pixels).convert(mode)
 
 
-def test_empty_set_is_refused():
+def exif(orientation):
+    block = Image.Exif()
+    block[0x0112] = orientation
+    return block.tobytes()
+
+
+def seen(file):
+    """Pixels of a file as Pillow shows it, as `open_image` gives it, and as a data set feeds it."""
+    upright = ImageOps.exif_transpose(Image.open(file))
+    tfm = tfms_from_stats(PLAIN, 40, crop_type=CropType.NO)[1]
+    ds = FilesDataset([file.name], [0], file.parent, tfm)
+    ds_pixels = ds.denorm(ds[0][0])
+    return [np.asarray(upright.convert("RGB")) / 255, open_image(file), ds_pixels]
+
+
+KINDS = [
+    ("red.jpg", "RGB", {}),
+    ("grey.jpg", "L", {}),
+    ("cmyk.jpg", "CMYK", {}),
+    ("progressive.jpg", "RGB", {"progressive": True}),
+    ("red.png", "RGB", {}),
+    ("palette.png", "P", {}),
+    ("transparent.png", "RGBA", {}),
+    ("lossless.webp", "RGB", {"lossless": True}),
+    ("palette.gif", "P", {}),
+    ("red.bmp", "RGB", {}),
+    *[(f"turned{i}.jpg", "RGB", {"exif": exif(i)}) for i in range(1, 9)],
+    ("turned.png", "RGB", {"exif": exif(6)}),
+    ("twice.jpg", "RGB", {"exif": b"Exif\0\0" + exif(6)}),  # as some apps write it
+]
+
+
+@pytest.mark.parametrize(("name", "mode", "options"), KINDS, ids=[name for name, _, _ in KINDS])
+def test_a_data_set_sees_what_pillow_shows(tmp_path, name, mode, options):
+    """Colours in their order, three channels, turned upright."""
+    file = tmp_path / name
+    corners(mode).save(file, **({"quality": 95} | options if file.suffix == ".jpg" else options))
+    pillow, single, in_batch = seen(file)
+    np.testing.assert_allclose(single, pillow, atol=1e-6)
+    squashed = Image.fromarray((pillow * 255).round().astype(np.uint8)).resize((40, 40), Image.Resampling.BILINEAR)
+    np.testing.assert_allclose(in_batch, np.asarray(squashed) / 255, atol=1.01 / 255)
+    if mode == "RGB" and "exif" not in options:
+        np.testing.assert_allclose(single[4, 4], [220 / 255, 30 / 255, 40 / 255], atol=0.02)
+
+
+@pytest.mark.parametrize("name", ["turned.jpg", "twice.jpg", "turned.png"])
+def test_resized_copies_are_upright_once(tmp_path, name):
+    block = exif(6) if name != "twice.jpg" else b"Exif\0\0" + exif(6)
+    for folder in ("train/a", "train/b", "valid/a", "valid/b"):
+        (tmp_path / folder).mkdir(parents=True)
+        corners().resize((160, 128)).save(tmp_path / folder / name, exif=block)
+    tfms = tfms_from_stats(PLAIN, 40)
+    data = ImageClassifierData.from_paths(tmp_path, tfms=tfms)
+    copies = data.resize(64)
+    first, second = (d.val_ds.denorm(d.val_ds[0][0]) for d in (data, copies))
+    np.testing.assert_allclose(first[[4, 4, -5, -5], [4, -5, 4, -5]], second[[4, 4, -5, -5], [4, -5, 4, -5]], atol=0.03)
+
+
+# A data set of files
+
+
+def test_batch_equals_single_items(files):
+    x, y = files.batch(torch.tensor([5, 0, 3]))
+    for i, row in enumerate([5, 0, 3]):
+        item, target = files[row]
+        np.testing.assert_allclose(item, x[i].cpu().numpy(), atol=1e-6)
+        assert target == y[i] == row
+
+
+@pytest.fixture
+def seen_files(monkeypatch):
+    """The files that are read, in their order."""
+    read, seen = read_picture, []
+    monkeypatch.setattr(pictures, "read_picture", lambda file, side: (seen.append(file), read(file, side))[1])
+    return seen
+
+
+def test_pictures_are_decoded_once(files, seen_files):
+    for _ in range(3):
+        files.batch(torch.arange(12))
+    assert len(seen_files) == 12
+
+
+def test_a_row_that_comes_twice_in_a_batch_is_decoded_once(files, seen_files):
+    x, y = files.batch(torch.tensor([3, 1, 3]))
+    assert len(seen_files) == 2
+    assert torch.equal(x[0], x[2])
+    assert y.tolist() == [3, 1, 3]
+
+
+def test_the_last_picture_by_a_negative_number_is_not_kept_twice(files):
+    np.testing.assert_array_equal(files[-1][0], files[11][0])
+    assert list(files.kept) == [11]
+    with pytest.raises(IndexError):
+        files[12]
+
+
+def test_truncated_picture_is_named(files):
+    name = files.path / files.fnames[4]
+    name.write_bytes(name.read_bytes()[:200])
+    with pytest.raises(ValueError, match=r"red/4\.png: not a readable picture .*replace or delete it"):
+        files.batch(torch.arange(12))
+
+
+def test_a_picture_that_vanished_is_named(files):
+    (files.path / files.fnames[4]).unlink()
+    for use in (lambda: files.batch(torch.arange(12)), files.contents):
+        with pytest.raises(FileNotFoundError, match=r"red/4\.png: no such picture$"):
+            use()
+
+
+def test_a_data_set_needs_files_and_a_target_each(tmp_path):
+    tfm = tfms_from_stats(imagenet_stats, 24)[1]
     with pytest.raises(ValueError, match="a data set is empty: check its folder or val_idxs"):
-        BatchLoader(ArrayDataset(np.zeros(0)), 4)
+        FilesDataset([], [], tmp_path, tfm)
+    with pytest.raises(ValueError, match="2 pictures, but 3 targets"):
+        FilesDataset(["a.jpg", "b.jpg"], [0, 1, 1], tmp_path, tfm)
+
+
+def test_transforms_cannot_be_changed_under_pictures_that_are_kept(files):
+    with pytest.raises(AttributeError, match="tfm"):
+        files.tfm = tfms_from_stats(imagenet_stats, 16)[1]
+
+
+def test_what_identifies_the_inputs_is_what_was_read(files):
+    """A picture replaced while the old one is kept: the old one is still what a network is fed, so it is named."""
+    before, x = files.contents(), files.batch(torch.tensor([4]))[0]
+    for row in (4, 5):
+        Image.new("RGB", (50, 50)).save(files.path / files.fnames[row])
+    after = files.contents()
+    assert torch.equal(files.batch(torch.tensor([4]))[0], x)
+    assert [row for row in range(12) if after[row] != before[row]] == [5]
+    fresh = FilesDataset(files.fnames, files.y, files.path, files.tfm).contents()
+    assert [row for row in range(12) if fresh[row] != before[row]] == [4, 5]
+
+
+# Memory
+
+
+def test_without_room_pictures_are_decoded_every_time_and_stay_the_same(files, monkeypatch):
+    first = files.batch(torch.arange(6))[0]
+    monkeypatch.setattr("psutil.virtual_memory", lambda: SimpleNamespace(available=1, total=8))
+    files.kept = {}
+    again = files.batch(torch.arange(6))[0]
+    assert torch.equal(first, again)
+    assert not files.kept
+
+
+def test_a_container_without_room_keeps_nothing(files, monkeypatch):
+    """Whatever its host has."""
+    monkeypatch.setattr("psutil.virtual_memory", lambda: SimpleNamespace(available=2**40, total=2**40))
+    monkeypatch.setattr("course_utils.memory.limits", lambda most: [pictures_left])
+    pictures_left = SimpleNamespace(free=2**28, total=2**31)
+    files.batch(torch.arange(6))
+    assert not files.kept
+    pictures_left = SimpleNamespace(free=2**30, total=2**31)
+    files.batch(torch.arange(6))
+    assert len(files.kept) == 6
+
+
+def test_a_kept_crop_does_not_hold_on_to_the_picture_it_was_cut_from(tmp_path):
+    Image.effect_noise((900, 30), 60).convert("RGB").save(tmp_path / "wide.jpg")
+    ds = FilesDataset(["wide.jpg", "wide.jpg"], [0, 1], tmp_path, tfms_from_stats(PLAIN, 24)[1])
+    ds.batch(torch.tensor([0]))
+    assert ds.kept[0].untyped_storage().nbytes() == ds.kept[0].nbytes == 3 * 24 * 24
+
+
+def test_a_thread_holds_one_decoded_picture_at_a_time(files, monkeypatch):
+    """A batch of 64 photos of 12 megapixels would else take 2 GB before the first is resized."""
+    read, decoded, alive = read_picture, [], []
+
+    def counting(file, side):
+        alive.append(sum(picture() is not None for picture in decoded))
+        picture = read(file, side)
+        decoded.append(weakref.ref(picture))
+        return picture
+
+    monkeypatch.setattr(pictures, "read_picture", counting)
+    monkeypatch.setattr(pictures, "POOL", ThreadPoolExecutor(1))
+    monkeypatch.setattr(pictures, "TINY", 0)
+    files.batch(torch.arange(12))
+    assert alive == [0] * 12
 
 
 # Small pictures of one size become one tensor
@@ -154,9 +272,8 @@ def small(tmp_path):
     rng = np.random.default_rng(0)
     for i in range(20):
         Image.fromarray(rng.integers(0, 50, (24, 24, 3), np.uint8) + np.uint8(10 * i)).save(tmp_path / f"{i}.png")
-    return FilesDataset(
-        [f"{i}.png" for i in range(20)], np.arange(20), tmp_path, tfms_from_stats(imagenet_stats, 24)[1]
-    )
+    names = [f"{i}.png" for i in range(20)]
+    return FilesDataset(names, np.arange(20), tmp_path, tfms_from_stats(imagenet_stats, 24)[1])
 
 
 def single(ds, i):
@@ -168,9 +285,9 @@ def single(ds, i):
 def test_the_first_pass_over_small_pictures_makes_one_tensor(small, order):
     rows = torch.tensor(order).split(6)
     before = [small.batch(r) for r in rows[:-1]]
-    assert len(small.arrays) == 1
+    assert small.stacked is None
     before.append(small.batch(rows[-1]))
-    assert small.arrays[0].shape == (20, 3, 24, 24)
+    assert small.stacked.shape == (20, 3, 24, 24)
     assert not small.kept
     for r, (x, y) in zip(rows, before, strict=True):
         again = small.batch(r)
@@ -183,79 +300,60 @@ def test_the_first_pass_over_small_pictures_makes_one_tensor(small, order):
 
 def test_a_tensor_on_the_device_needs_no_files(small):
     x, _ = small.batch(torch.arange(20))
+    contents = small.contents()
     for name in small.fnames:
         (small.path / name).unlink()
     mixed = torch.tensor([7, 7, 0, 19])
     assert torch.equal(small.batch(mixed)[0], x[mixed])
+    assert small.contents() == contents
 
 
 def test_half_the_pictures_again_and_again_are_no_whole(small):
     for _ in range(3):
         small.batch(torch.arange(10))
-    assert len(small.arrays) == 1
+    assert small.stacked is None
     assert sorted(small.kept) == list(range(10))
 
 
 def test_pictures_of_different_sizes_are_not_stacked(files):
-    tfm, sizes = files.tfm, {Image.open(files.path / name).size for name in files.fnames}
-    files.tfm = tfms_from_stats(imagenet_stats, 24)[0]  # crops at random, so the whole pictures are kept
-    assert len(sizes) == 3
-    files.batch(torch.arange(12))
-    assert len(files.arrays) == 1
-    assert len(files.kept) == 12
-    files.tfm, files.kept = tfm, {}  # central crops: all of one size
-    files.batch(torch.arange(12))
-    assert len(files.arrays) == 2
+    assert len({Image.open(files.path / name).size for name in files.fnames}) == 3
+    random_crops, central = tfms_from_stats(imagenet_stats, 24)
+    whole = FilesDataset(files.fnames, files.y, files.path, random_crops)  # the whole pictures are kept
+    whole.batch(torch.arange(12))
+    assert whole.stacked is None
+    assert len(whole.kept) == 12
+    cut = FilesDataset(files.fnames, files.y, files.path, central)  # all of one size
+    cut.batch(torch.arange(12))
+    assert len(cut.stacked) == 12
 
 
-@pytest.mark.parametrize(("spare", "arrays"), [(0, 1), (1, 2)])
-def test_pictures_of_more_bytes_than_on_device_are_not_stacked(small, monkeypatch, spare, arrays):
-    monkeypatch.setattr("course_utils.pictures.ON_DEVICE", 20 * 3 * 24 * 24 + spare)
+@pytest.mark.parametrize(("spare", "kept"), [(0, 20), (1, 0)])
+def test_pictures_of_more_bytes_than_on_device_are_not_stacked(small, monkeypatch, spare, kept):
+    monkeypatch.setattr(pictures, "ON_DEVICE", 20 * 3 * 24 * 24 + spare)
     first, _ = small.batch(torch.arange(20))
-    assert len(small.arrays) == arrays
-    assert len(small.kept) == 20 * (arrays == 1)
+    assert len(small.kept) == kept
+    assert (small.stacked is None) == bool(kept)
     assert torch.equal(small.batch(torch.arange(20))[0], first)
+
+
+def test_pictures_are_not_stacked_where_there_is_no_room_for_both(small, monkeypatch):
+    """While one tensor is made of them, the pictures take twice their memory."""
+    monkeypatch.setattr(pictures, "memory_is_free", lambda after=0: after < 20 * 3 * 24 * 24)
+    small.batch(torch.arange(20))
+    assert small.stacked is None
+    assert len(small.kept) == 20
 
 
 @pytest.mark.parametrize(("limit", "by_threads"), [(0, True), (10**6, False)])
 def test_tiny_pictures_are_read_without_threads_and_are_the_same(small, monkeypatch, limit, by_threads):
-    expected = [small._read(small.path / name) for name in small.fnames]
     used = []
-    monkeypatch.setattr("course_utils.pictures.TINY", limit)
-    monkeypatch.setattr("course_utils.pictures.POOL.map", lambda f, files: used.append(1) or map(f, files))
-    small.batch(torch.arange(20))
+    monkeypatch.setattr(pictures, "TINY", limit)
+    monkeypatch.setattr(pictures.POOL, "map", lambda f, rows: used.append(1) or map(f, rows))
+    x, _ = small.batch(torch.arange(20))
     assert bool(used) == by_threads
-    torch.testing.assert_close(small.arrays[0].cpu(), torch.stack(expected))
+    torch.testing.assert_close(x.cpu(), torch.stack([single(small, i) for i in range(20)]), atol=1e-5, rtol=0)
 
 
-# Passes
-
-
-@pytest.mark.parametrize("shuffle", [True, False])
-@pytest.mark.parametrize(
-    ("n", "bs", "passes"), [(10, 4, 1), (10, 7, 2.5), (7, 4, 1.5), (20, 6, 3), (5, 8, 4.4), (9, 5, 1.89), (20, 4, 0.5)]
-)
-def test_an_epoch_of_several_passes(n, bs, passes, shuffle):
-    dl = BatchLoader(ArrayDataset(torch.arange(n) * 2.0, np.arange(n)), bs, shuffle, passes)
-    batches = list(dl)
-    x, y = (torch.cat(column) for column in zip(*batches, strict=True))
-    assert len(y) == int(n * passes)
-    assert len(batches) == len(dl) == -(-len(y) // bs)
-    assert {len(b[1]) for b in batches[:-1]} <= {bs}
-    assert torch.equal(x, y * 2.0)
-    counts = np.bincount(y.cpu(), minlength=n)
-    assert counts.min() >= int(passes)
-    assert counts.max() <= np.ceil(passes)
-    for k in range(int(passes)):  # each pass has every row, before any comes again
-        assert sorted(y[k * n : (k + 1) * n].tolist()) == list(range(n))
-
-
-def test_every_pass_has_an_order_of_its_own():
-    y = torch.cat([y for _, y in BatchLoader(ArrayDataset(np.arange(50.0), np.arange(50)), 8, True, 2)])
-    assert y[:50].tolist() != y[50:].tolist()
-
-
-def test_no_epoch_of_several_passes_ends_in_a_single_row():
-    dl = BatchLoader(ArrayDataset(np.zeros(10), np.zeros(10)), 8, shuffle=True, passes=2.5)
-    assert [len(y) for _, y in dl] == [8, 8, 8]
-    assert len(dl) == 3
+def test_a_loader_walks_through_the_files(files):
+    y = [y for _, ys in BatchLoader(files, 5, shuffle=True) for y in to_np(ys)]
+    assert sorted(y) == list(range(12))

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from torchvision.models import ResNet34_Weights
 from torchvision.transforms.v2 import functional as TF
 
 from course_utils.core import to_device
@@ -26,12 +27,83 @@ from course_utils.vision import efficientnet_lite0, resnet34
 PLAIN = ((0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
 
 
+@pytest.fixture(autouse=True)
+def _the_same_draws_at_every_run():
+    torch.manual_seed(0)
+
+
 def noise(n=4, side=16):
     return torch.randint(0, 256, (n, 3, side, side), dtype=torch.uint8, generator=torch.Generator().manual_seed(1))
 
 
 def augment(x, *aug):
     return Transforms(x.shape[-1], PLAIN, CropType.CENTER, aug).batch(x).cpu() * 255
+
+
+# Each picture is augmented on its own, by draws that are even to both sides
+
+
+@pytest.mark.parametrize("p", [0.0, 0.1, 0.5, 1.0])
+def test_flip_mirrors_a_share_of_the_pictures(p):
+    """Each on its own: not whole batches, nor the parts that are augmented together."""
+    x = RandomFlip(p).matrix(4000, 16)[:, 0, 0]
+    assert set(x.tolist()) <= {-1.0, 1.0}
+    assert (x == -1).float().mean() == pytest.approx(p, abs=0.03)
+    parts = (x.view(-1, 8) == -1).float().mean(1)  # of 8 pictures, how many are mirrored
+    assert parts.std() == pytest.approx((p * (1 - p) / 8) ** 0.5, abs=0.03)
+
+
+def test_rotation_turns_to_both_sides_and_no_farther_than_asked_for():
+    matrices = RandomRotate(10, p=0.75).matrix(4000, 16)
+    degrees = torch.rad2deg(torch.atan2(matrices[:, 1, 0], matrices[:, 0, 0]))
+    turned = degrees[degrees != 0]
+    assert len(turned) / 4000 == pytest.approx(0.75, abs=0.03)
+    assert len(turned.unique()) > 0.99 * len(turned)  # an angle for each picture
+    assert (turned.min().item(), turned.max().item()) == pytest.approx((-10, 10), abs=0.1)
+    assert turned.mean() == pytest.approx(0, abs=0.5)
+    assert turned.std() == pytest.approx(20 / 12**0.5, abs=0.3)  # of an even spread over 20 degrees
+
+
+def test_padding_shifts_evenly_in_both_directions_on_their_own():
+    pixels = (AddPadding(3).matrix(4900, 16)[:, :2, 2] * 8).round()  # 8 pixels are half the side
+    places, counts = pixels.unique(dim=0, return_counts=True)
+    assert places.int().tolist() == [[x, y] for x in range(-3, 4) for y in range(-3, 4)]
+    assert counts.min() > 60
+    assert counts.max() < 140
+
+
+def test_zoom_crops_at_any_place_left_or_right_up_or_down():
+    matrices = RandomScale(1.5, p=1).matrix(4000, 16)
+    room = 1 - matrices[:, 0, 0]
+    x, y = (matrices[:, :2, 2] / room[:, None]).T  # -1: at the left or the top; 1: right, bottom
+    for place in (x, y):
+        assert place.mean() == pytest.approx(0, abs=0.05)
+        assert place.std() == pytest.approx(2 / 12**0.5, abs=0.03)
+    assert torch.corrcoef(torch.stack([x, y]))[0, 1].abs() < 0.06
+    assert torch.equal(matrices[:, 0, 0], matrices[:, 1, 1])  # as wide as high
+    assert matrices[:, 0, 0].min() == pytest.approx(1 / 1.5, abs=0.005)
+
+
+def test_maps_follow_one_another():
+    """A pixel that the zoom looks for is looked for by the shift in turn: nothing of either is lost."""
+    zoom = Fixed([[0.5, 0, 0.25], [0, 0.5, -0.5], [0, 0, 1]])
+    shift = Fixed([[1, 0, 0.125], [0, 1, 0.0625], [0, 0, 1]])
+    grid = Transforms(4, PLAIN, CropType.CENTER, [shift, zoom])._grid(1).cpu()
+    middles = (np.arange(4) * 2 + 1) / 4 - 1
+    for i, y in enumerate(middles):
+        for j, x in enumerate(middles):
+            expected = [0.5 * x + 0.25 + 0.125, 0.5 * y - 0.5 + 0.0625]
+            np.testing.assert_allclose(grid[0, i, j], expected, atol=1e-6)
+
+
+class Fixed:
+    """The same map for every picture."""
+
+    def __init__(self, rows):
+        self.rows = torch.tensor(rows)
+
+    def matrix(self, n, sz):
+        return self.rows.expand(n, 3, 3)
 
 
 def test_flip_mirrors_each_picture_or_leaves_it():
@@ -110,6 +182,21 @@ def test_lighting_is_contrast_about_the_mean_and_brightness():
     assert 1 / 1.1 - 1e-4 <= min(gains) < 0.95 < 1.05 < max(gains) <= 1.1 + 1e-4
 
 
+def test_lighting_comes_before_the_normalisation():
+    """Behind it, values run from -2 to 2.6, of which 0..1 would be left."""
+    x = noise(4, 16)
+    plain = Transforms(16, imagenet_stats, CropType.CENTER).batch(x)
+    lit = Transforms(16, imagenet_stats, CropType.CENTER, [RandomLighting(0, 0)]).batch(x)
+    torch.testing.assert_close(lit, plain, atol=1e-5, rtol=0)
+
+
+def test_lighting_leaves_its_argument_as_it_is():
+    x = to_device(torch.rand(5, 3, 8, 8))
+    before = x.clone()
+    assert not torch.equal(RandomLighting(0.5, 0.9)(x), before)
+    assert torch.equal(x, before)
+
+
 def test_lighting_stays_in_range():
     out = RandomLighting(0.5, 0.9)(to_device(torch.rand(20, 3, 8, 8)))
     assert (out.min(), out.max()) == (0, 1)
@@ -154,11 +241,32 @@ def test_random_windows_move_along_the_long_side():
     assert max(starts) > 40
 
 
-def test_squash_keeps_the_whole_picture():
+def test_squash_keeps_the_whole_picture_in_validation_too():
     trn, val = tfms_from_stats(imagenet_stats, 16, crop_type=CropType.NO)
     picture = noise(1, 40)[0][:, :20]
     assert torch.equal(trn.prepare(picture), TF.resize(picture, [16, 16], antialias=True))
+    assert torch.equal(val.prepare(picture), trn.prepare(picture))
+
+
+@pytest.mark.parametrize(("crop", "shape"), [(CropType.RANDOM, (3, 20, 40)), (CropType.CENTER, (3, 20, 20))])
+def test_what_is_zoomed_in_on_has_its_pixels(crop, shape):
+    """Training pictures are max_zoom times sz before they are augmented; validation has sz."""
+    trn, val = tfms_from_stats(imagenet_stats, 16, max_zoom=1.25, crop_type=crop)
+    picture = noise(1, 80)[0][:, :40]
+    assert trn.prepare(picture).shape == shape
     assert val.prepare(picture).shape == (3, 16, 16)
+    assert trn.batch(trn.window([trn.prepare(picture)])).shape == (1, 3, 16, 16)
+
+
+@pytest.mark.parametrize("aug_tfms", [None, (), []])
+def test_no_augmentation(aug_tfms):
+    trn, val = tfms_from_stats(imagenet_stats, 16, aug_tfms)
+    assert torch.equal(trn.batch(noise()), val.batch(noise()))
+
+
+def test_imagenets_statistics_are_those_of_torchvisions_networks():
+    theirs = ResNet34_Weights.IMAGENET1K_V1.transforms()
+    np.testing.assert_array_equal(imagenet_stats, [theirs.mean, theirs.std])
 
 
 def test_statistics_follow_the_architecture():
@@ -176,8 +284,52 @@ def test_output_is_float32_and_lies_in_memory_as_its_axes_say():
 
 
 @pytest.mark.parametrize(
-    ("kwargs", "message"), [({"sz": 0}, "sz .pixels. and"), ({"sz": 8, "max_zoom": 0.5}, "max_zoom")]
+    ("kwargs", "message"),
+    [
+        ({"sz": 0}, r"sz \(pixels\) must be a whole number of 1 or more, not 0"),
+        ({"sz": 22.4}, r"sz \(pixels\) must be a whole number of 1 or more, not 22\.4"),
+        ({"sz": (48, 32)}, r"sz is one number, the side of a square in pixels, not \(48, 32\)"),
+        ({"sz": 8, "max_zoom": 0.5}, "max_zoom is a factor of 1 or more, not 0.5"),
+        ({"sz": 8, "aug_tfms": [RandomFlip(), 10]}, "10 is no augmentation: it has no matrix, nor can be called"),
+        ({"sz": 8, "crop_type": "squash"}, "'squash' is not a valid CropType"),
+    ],
 )
 def test_bad_settings(kwargs, message):
     with pytest.raises(ValueError, match=message):
         tfms_from_stats(imagenet_stats, **kwargs)
+
+
+def test_a_size_may_come_out_of_a_division():
+    assert type(tfms_from_stats(imagenet_stats, 64 / 2)[0].side) is int
+
+
+@pytest.mark.parametrize("shape", [(20, 20), (3, 20, 20), (20, 20, 1), (20, 20, 4)])
+def test_one_picture_of_another_shape(shape):
+    with pytest.raises(ValueError, match=r"a picture has shape \(h, w, 3\), not \("):
+        tfms_from_stats(imagenet_stats, 16)[1](np.zeros(shape, np.uint8))
+
+
+def test_one_picture_of_three_rows():
+    """Its axes are (h, w, 3), whatever h is."""
+    _, val = tfms_from_stats(PLAIN, 4, crop_type=CropType.NO)
+    image = np.zeros((3, 8, 3), np.uint8)
+    image[..., 0] = 255
+    np.testing.assert_allclose(val(image).mean((1, 2)), [1, 0, 0], atol=1e-6)
+
+
+def test_one_picture_of_twelve_bits():
+    with pytest.raises(ValueError, match=r"whole numbers in pictures lie in 0\.\.255, these in 0\.\.4095"):
+        tfms_from_stats(imagenet_stats, 16)[1](np.array([0, 4095] * 600).reshape(20, 20, 3))
+
+
+def test_settings_are_all_that_is_shown_of_an_augmentation():
+    """Activations are kept under what identifies the transforms: no address of a run may be in it."""
+    for step in (
+        RandomScale(1.1),
+        AddPadding(4),
+        RandomRotate(10),
+        RandomFlip(),
+        RandomDihedral(),
+        RandomLighting(1, 2),
+    ):
+        assert " at 0x" not in repr(step)
