@@ -351,6 +351,8 @@ def test_a_category_never_seen_in_training_is_number_zero():
     assert codes["s"].tolist() == [3, 0, 0, 1]
     assert codes["k"].tolist() == [3, 0, 1, 2]
     assert codes["other"].tolist() == [1, 2, 3, 4]
+    assert new["s"].cat.ordered
+    assert list(new["s"].cat.categories) == ["a", "b", "d"]
     assert proc_df(trn)[0]["s"].tolist() == [1, 2, 3]
 
 
@@ -489,8 +491,9 @@ def test_the_table_given_stays_as_it_is():
     for seed in range(5):
         df, nas = random_table(seed), {"float": 0.5}
         before, nas_before = df.copy(deep=True), dict(nas)
-        x, y, *_ = proc_df(df, "y", skip_flds=["skip"], do_scale=True, na_dict=nas)
+        x, y, returned, _ = proc_df(df, "y", skip_flds=["skip"], do_scale=True, na_dict=nas)
         x.iloc[:, :], y[:] = 0, 0
+        returned["float"] = 7
         pd.testing.assert_frame_equal(df, before)
         assert nas == nas_before
 
@@ -596,6 +599,7 @@ def test_the_index_stays():
     df = pd.DataFrame({"x": [1.0, None, 3.0], "c": pd.Categorical(["p", "q", "p"])}, index=days)
     for kwargs in ({}, {"do_scale": True}, {"max_n_cat": 5}):
         pd.testing.assert_index_equal(proc_df(df, **kwargs)[0].index, days)
+    pd.testing.assert_index_equal(proc_df(df, "x", ["c"])[0].index, days)  # of no column at all
 
 
 def test_wide_tables_come_without_a_warning():
