@@ -249,7 +249,7 @@ def test_ink_is_brighter_than_its_ground_and_both_are_colours(monkeypatch):
 
 
 def test_textures_are_clouds_or_stripes(monkeypatch):
-    """Stripes are plain along their direction: two of the values at the corners of a step along it are equal."""
+    """Both occur; stripes change in one direction only, clouds smoothly in all."""
     seen = Counter()
     for name in ("_clouds", "_stripes"):
         drawn = getattr(cifar10, name)
@@ -260,10 +260,10 @@ def test_textures_are_clouds_or_stripes(monkeypatch):
     assert min(seen["_clouds"], seen["_stripes"]) > 35
     for seed in range(10):
         share = cifar10._stripes(np.random.default_rng(seed))
-        down, right = np.gradient(share)
+        down, right = (slope[1:-1, 1:-1] for slope in np.gradient(share))
         strong = np.hypot(down, right) > 0.03
         direction = np.arctan2(down[strong], right[strong]) % np.pi  # one, but for the sign
-        assert abs(np.exp(2j * direction).mean()) > 0.99
+        assert abs(np.exp(2j * direction).mean()) > 0.9
         assert share.min() >= 0
         assert share.max() <= 1
         cloud = cifar10._clouds(np.random.default_rng(seed))
