@@ -948,6 +948,7 @@ def builder(monkeypatch) -> types.ModuleType:
 
     def build(target: Path) -> None:
         module.builds += 1
+        assert list(target.iterdir()) == []  # as builders may expect
         write(target, {"a.txt": b"a", "b/c.txt": str(module.VERSION).encode()})
 
     module.build = build
