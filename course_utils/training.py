@@ -208,7 +208,7 @@ def predict_batch(model: nn.Module, *xs: Tensor) -> np.ndarray:
 
 
 def train_mode(model: nn.Module) -> None:
-    """Training mode, but a frozen BatchNorm keeps its averages. Calls model.reset()."""
+    """Training mode, but a frozen BatchNorm keeps its averages. Resets the model."""
     model.train()
     reset_state(model)
     for layer in model.modules():
