@@ -58,13 +58,14 @@ def workers(tmp_path, lessons) -> Iterator[tuple[str, dict[str, subprocess.Popen
         yield json.loads(file.read_text())["address"], started
     finally:
         for process in [*started.values(), scheduler]:
-            kill(process.pid)
+            kill(process)
+            process.wait()
 
 
-def kill(pid: int) -> None:
+def kill(worker: subprocess.Popen) -> None:
     """As when a machine goes away: the worker and all that it runs."""
-    if psutil.pid_exists(pid):
-        for process in [psutil.Process(pid), *psutil.Process(pid).children(recursive=True)]:
+    if worker.poll() is None:
+        for process in [psutil.Process(worker.pid), *psutil.Process(worker.pid).children(recursive=True)]:
             with suppress(psutil.NoSuchProcess):  # what a worker runs may have ended with it
                 process.kill()
 
@@ -77,7 +78,7 @@ def test_a_worker_killed_in_mid_run_costs_no_lesson_and_doubles_none(workers, le
         client.wait_for_workers(2)
         done = pool.submit(sweep.sweep, client, ["a", "lesson6-sgd"], [3], tmp_path / "out", options)
         until(lambda: set(started(tmp_path)) == {"a", "lesson6-sgd"} and all(client.processing().values()))
-        kill(processes["one"].pid)
+        kill(processes["one"])
         (tmp_path / "go").touch()
         problems = done.result()
     assert problems == {("a", 3): "", ("lesson6-sgd", 3): ""}

@@ -83,7 +83,8 @@ def cluster(scheduler: str | None = None, workers: int = 2) -> Iterator[Client]:
     specs = {}
     for i, place in enumerate(places):
         specs[i] = {"cls": Nanny, "options": {"nthreads": 1, "env": place}}
-    local = {"cls": Scheduler, "options": {"host": "127.0.0.1", "port": 0, "dashboard": False}}
+    address = {"host": "127.0.0.1", "port": 0, "dashboard_address": "127.0.0.1:0"}  # any free ports
+    local = {"cls": Scheduler, "options": {**address, "dashboard": False}}
     with dask.config.set(ONE_EACH), SpecCluster(specs, local) as made, Client(made) as client:
         yield client
 
