@@ -38,7 +38,7 @@ from .models import (
     make_head,
 )
 from .pictures import FilesDataset, picture_names
-from .training import predict_with_targs
+from .training import Loaders, predict_with_targs
 from .transforms import Transforms
 
 __all__ = [
@@ -390,15 +390,6 @@ def _checked_targets(name: str, y: Tensor, classes: Sequence[str]) -> Tensor:
             f"the {name} set has class {odd[0]}, but classes count from 0 to {len(classes) - 1}"
         )
     return numbers
-
-
-@dataclass
-class Loaders:
-    """What a Learner trains, validates and tests with."""
-
-    trn_dl: BatchLoader
-    val_dl: BatchLoader
-    test_dl: BatchLoader | None = None
 
 
 class Origin:

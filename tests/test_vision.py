@@ -35,9 +35,13 @@ def transforms():
     return tfms_from_model(efficientnet_lite0, SZ, aug_tfms=transforms_side_on, max_zoom=1.1)
 
 
+def picture_data(folder):
+    return ImageClassifierData.from_paths(folder, bs=8, tfms=transforms(), test_name="test")
+
+
 @pytest.fixture
 def data(tmp_path):
-    return ImageClassifierData.from_paths(picture_folder(tmp_path), bs=8, tfms=transforms(), test_name="test")
+    return picture_data(picture_folder(tmp_path))
 
 
 @pytest.fixture
@@ -128,6 +132,8 @@ def test_activations_are_reused_only_for_the_same_weights_and_pictures(learn, da
     assert len(list(folder.iterdir())) == 6
     Image.new("RGB", (40, 40)).save(data.path / data.val_ds.fnames[0])
     ConvLearner.pretrained(efficientnet_lite0, data, precompute=True).fit(1e-2, 1)
+    assert len(list(folder.iterdir())) == 6  # `data` goes on with the picture that it has read
+    ConvLearner.pretrained(efficientnet_lite0, picture_data(data.path), precompute=True).fit(1e-2, 1)
     assert len(list(folder.iterdir())) == 7
 
 
