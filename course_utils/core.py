@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from .files import ROOT as ROOT  # lessons import both from here
 from .files import work_dir
 
 __all__ = [

@@ -40,6 +40,14 @@ def code_cells(notebook: Notebook) -> list[dict]:
     return [cell for cell in notebook["cells"] if cell["cell_type"] == "code"]
 
 
+def imports(notebook: Notebook) -> set[tuple[str, str]]:
+    """(module, name) of each name that the cells import from the package."""
+    cells = [re.sub(r"^[%!].*$", "", cell["source"], flags=re.MULTILINE) for cell in code_cells(notebook)]
+    nodes = [node for cell in cells for node in ast.walk(ast.parse(cell))]
+    found = [node for node in nodes if isinstance(node, ast.ImportFrom) and node.module.startswith("course_utils")]
+    return {(node.module, alias.name) for node in found for alias in node.names}
+
+
 def headings(notebook: Notebook) -> list[tuple[int, str]]:
     """(level, text) of each heading, code blocks left out."""
     prose = "\n".join(c["source"] for c in notebook["cells"] if c["cell_type"] == "markdown")
@@ -223,6 +231,12 @@ def test_every_lesson_has_measured_floors(name):
 
 def test_entries_without_a_notebook_are_leftovers():
     assert set(load_expected()) | set(load_originals()) <= set(LESSONS)
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_what_it_imports_from_the_package_is_there(name):
+    for module, wanted in sorted(imports(load(ALL[name]))):
+        exec(f"from {module} import {wanted}", {})
 
 
 # Execution

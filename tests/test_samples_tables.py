@@ -200,7 +200,7 @@ def effects(shops, sold) -> tuple[pd.DataFrame, pd.Series]:
     known |= {f"weekday_{day}": weekday == day for day in range(2, 8)}
     for store in days["Store"].unique():
         known[f"level_{store}"] = days["Store"] == store
-        known[f"answer_{store}"] = rossmann.OF_PROMOTION[weekday - 1] * days["Promo"] * (days["Store"] == store)
+        known[f"answer_{store}"] = rossmann.PROMO[weekday - 1] * days["Promo"] * (days["Store"] == store)
         known[f"tourists_{store}"] = days["SchoolHoliday"] * (days["Store"] == store)
     return pd.DataFrame(known, dtype=float), np.log(days["Expected"])
 

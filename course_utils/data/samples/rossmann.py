@@ -14,7 +14,7 @@ from pandas import DataFrame, Series
 from .drawing import Rng
 from .germany import STATES, calendar, searches, weather
 
-__all__ = ["SIGMA", "STATES", "VERSION", "build"]
+__all__ = ["PROMO", "SIGMA", "STATES", "VERSION", "build"]
 
 VERSION: int = 3
 SIGMA = 0.1  # of the logarithm of the sales of a day: what is left for nobody to predict
@@ -23,7 +23,7 @@ BASKET = {"a": 8.8, "b": 5.1, "c": 8.6, "d": 11.3}  # euros a customer, by type 
 INTERVALS = ["Jan,Apr,Jul,Oct", "Feb,May,Aug,Nov", "Mar,Jun,Sept,Dec"]
 
 # All effects are logarithms: they add up, and the sales are exp of the sum.
-OF_DAY, OF_PROMOTION = np.array(
+OF_DAY, PROMO = np.array(
     [
         (0.09, 0.42),  # Monday
         (0.0, 0.32),
@@ -178,7 +178,7 @@ def _of_calendar(days: DataFrame) -> Series:
 
 def _of_shop(days: DataFrame) -> Series:
     """What the shop, its promotions, a competitor and a refit add."""
-    promo = OF_PROMOTION[days.DayOfWeek - 1] * days.Promo
+    promo = PROMO[days.DayOfWeek - 1] * days.Promo
     opened = {
         "year": days.CompetitionOpenSinceYear,
         "month": days.CompetitionOpenSinceMonth,
