@@ -27,9 +27,17 @@ begin("tiny", SIZE, SEED)
 record("accuracy", ACCURACY)"""
 
 
-def pytest_configure() -> None:
-    """Tests start from an environment of their own."""
+@pytest.fixture(autouse=True)
+def own_environment(monkeypatch) -> None:
+    """A test starts from an environment of its own, whatever the user, or the test before, has set."""
     for name in [name for name in os.environ if name.startswith("COURSE_")]:
+        monkeypatch.delenv(name)
+
+
+def pytest_configure() -> None:
+    """So do the fixtures that several tests share; and `make` in a test knows of no `make` around it."""
+    inherited = ("MAKEFLAGS", "MAKELEVEL", "MFLAGS", "MAKEOVERRIDES")
+    for name in [name for name in os.environ if name.startswith("COURSE_") or name in inherited]:
         del os.environ[name]
 
 

@@ -115,12 +115,10 @@ def test_a_notebook_is_not_saved_at_every_cell(tmp_path, monkeypatch, notebook):
 def test_a_cell_over_its_time_fails(course, notebook, monkeypatch):
     path = notebook(course / "nbs" / "tiny.ipynb", ["import time; time.sleep(60)"]).resolve()
     monkeypatch.setitem(execute.CELL_TIMEOUT, "sample", 2)
-    before = {name: os.environ.get(name) for name in execute.kernel_environment(course, 1)}
-    try:  # in this process, so that the patch holds
-        outcome = execute.execute(execute.Task("tiny", path, course / "out", {"SIZE": "sample"}, 1))
-    finally:
-        for name, value in before.items():
-            monkeypatch.delenv(name) if value is None else monkeypatch.setenv(name, value)
+    for name, value in execute.kernel_environment(course / "out", 1).items():
+        monkeypatch.setenv(name, value)  # what `execute` sets here goes again with the test
+    task = execute.Task("tiny", path, course / "out", {"SIZE": "sample"}, 1)
+    outcome = execute.execute(task)  # in this process, so that the patch holds
     assert "timed out" in outcome.error
     assert "time.sleep(60)" in outcome.error
 
