@@ -68,7 +68,7 @@ class WeightDropLSTM(nn.LSTM):
         out, h, c = torch.lstm(  # what nn.LSTM calls
             x,
             state,
-            _in_one_piece(weights),
+            _in_one_piece(weights) if x.is_cuda else list(weights),
             has_biases=True,
             num_layers=1,
             dropout=0.0,  # between layers
@@ -80,7 +80,7 @@ class WeightDropLSTM(nn.LSTM):
 
 
 def _in_one_piece(weights: Sequence[Tensor]) -> list[Tensor]:
-    """Equal tensors, one behind the other in memory: cuDNN copies (and complains of) any others."""
+    """Equal tensors, one behind the other in memory: cuDNN copies (and complains of) others."""
     flat = torch.cat([w.flatten() for w in weights])
     pieces = flat.split([w.numel() for w in weights])
     return [piece.view_as(w) for piece, w in zip(pieces, weights, strict=True)]
