@@ -50,7 +50,7 @@ lock: ## pin the dependencies of pyproject.toml anew (needs uv)
 
 oldest: setup ## run the unit tests on the oldest versions that pyproject.toml admits (needs uv)
 	uv venv -q --clear .oldest && uv pip install -q -p .oldest --resolution lowest-direct -r pyproject.toml --all-extras
-	.oldest/bin/python -m pytest -m "not notebook and not browser" -k "not doctor_is_content" $(ARGS)  # it knows the lock
+	.oldest/bin/python -m pytest -W default -m "not notebook and not browser" -k "not doctor_is_content" $(ARGS)  # it knows the lock
 
 clean: ## remove whatever set-up and runs have made; full data sets stay
 	rm -rf .venv .oldest .runs data/packages data/sample docs/api .mypy_cache .pytest_cache .ruff_cache .hypothesis *.egg-info

@@ -230,8 +230,8 @@ def test_forearms_are_bare_or_in_sleeves():
 def test_what_is_nearer_to_the_camera_is_seen():
     depth = np.array([[1.0, 5.0, -np.inf, -np.inf]])
     other = np.array([[2.0, 3.0, 4.0, -np.inf]])
-    one = bodies.Surface(depth, depth * 0 + 1, np.full((1, 4), 1))
-    seen = statefarm.nearer(one, bodies.Surface(other, other * 0 + 2, np.full((1, 4), 2)))
+    one = bodies.Surface(depth, np.full((1, 4), 1.0), np.full((1, 4), 1))
+    seen = statefarm.nearer(one, bodies.Surface(other, np.full((1, 4), 2.0), np.full((1, 4), 2)))
     assert seen.depth.tolist() == [[2, 5, 4, -np.inf]]
     assert seen.paint.tolist() == [[2, 1, 2, 2]]
     assert seen.shade[0, :3].tolist() == [2, 1, 2]
@@ -272,7 +272,7 @@ def test_every_part_of_a_look_is_seen(redraw):
         "hair": 1.4,
         "paints": look.paints[::-1].copy(),
     }
-    bright |= {"car": bodies.Surface(look.car.depth * 0 - np.inf, look.car.shade, look.car.paint)}
+    bright |= {"car": bodies.Surface(np.full_like(look.car.depth, -np.inf), look.car.shade, look.car.paint)}
     bright |= {"camera": look.camera._replace(light=look.camera.light * (-1, 1, 1)), "build": look.build * 1.2}
     bright |= {"forearm": drivers.Paint.HAIR}
     for name, value in bright.items():

@@ -20,6 +20,18 @@ from course_utils.data import get_data
 
 CELLS = Path(__file__).parent / "typed_along"
 
+# What the screen shows and a library warns of, each until that library gives it up: then the cell is typed as
+# docs/differences.md says.
+GIVEN_UP = [
+    "ignore:The inplace keyword in DataFrame.drop is deprecated",  # pandas 4
+    "ignore:The 'lsuffix' and 'rsuffix' keywords in DataFrame.join are deprecated",  # pandas 4
+    "ignore:__array_wrap__ must accept:DeprecationWarning",  # np.exp of a tensor: NumPy, unless PyTorch is first
+    "ignore:Implicit dimension choice for log_softmax",  # PyTorch
+]
+ONE_FIGURE = "ignore:Attempt to set non-positive xlim"  # here, where the cells of a notebook have one each
+OPEN_FILES = ["ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning"]  # open(name).read()
+pytestmark = [pytest.mark.filterwarnings(known) for known in [*GIVEN_UP, ONE_FIGURE, *OPEN_FILES]]
+
 
 def part_of(folder: Path, target: Path, n: int) -> Path:
     """The first n files of each folder of a sample, copied, without what lessons have saved there."""

