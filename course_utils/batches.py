@@ -45,11 +45,13 @@ class ArrayDataset:
         tensors = [as_tensor(array) for array in arrays]
         for i, tensor in enumerate(tensors):
             _check_float32(tensor, i)
-        if tfm is not None and len(tensors[0]):
-            tensors[0] = tfm.prepare(tfm.checked(tensors[0]))  # (n, 3, side, side or more)
         first, *rest = tensors
+        if tfm is None:
+            first = T(first)
+        elif len(first):
+            first = tfm.prepare(tfm.checked(first))  # (n, 3, side, side or more)
         self._tfm = tfm
-        self.arrays = [T(first) if tfm is None else first, *[T(t) for t in rest]]
+        self.arrays = [first, *[T(tensor) for tensor in rest]]
         self.y = to_np(self.arrays[-1])
 
     @property

@@ -40,9 +40,5 @@ class ColumnarLoader(BatchLoader):
         arrays = self.dataset.arrays
         rows = self._rows().to(arrays[0].device)
         columns = [a[rows].split(self.bs) for a in arrays]
-        batches = zip(*columns, strict=True)
-        return map(_on_device, islice(batches, len(self)))  # BatchNorm cannot train on one row
-
-
-def _on_device(batch: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-    return tuple(to_device(column) for column in batch)
+        batches = islice(zip(*columns, strict=True), len(self))  # without a last one of one row
+        return (tuple(to_device(column) for column in batch) for batch in batches)

@@ -9,11 +9,11 @@ from PIL import Image
 from torchvision.transforms.v2 import functional as TF
 
 from .files import atomic
-from .pictures import POOL, read_picture
+from .pictures import POOL, Stamp, read_picture
 
 __all__ = ["small_copies"]
 
-Source = list[str | int]  # where a picture lies, its size in bytes, its time of change
+Source = list[str | int]  # where a picture lies, and its `Stamp`
 
 
 def small_copies(path: Path, names: Sequence[str], folder: Path, targ: int) -> Path:
@@ -58,8 +58,7 @@ def _root(folder: Path, names: Sequence[str], targ: int) -> Path:
 
 
 def _source(picture: Path) -> Source:
-    stat = picture.stat()
-    return [str(picture), stat.st_size, stat.st_mtime_ns]
+    return [str(picture), *Stamp.of(picture)]
 
 
 def _read(record: Path) -> dict[str, Source]:

@@ -43,12 +43,8 @@ def fast_precision(device: torch.device) -> torch.dtype:
     return torch.float32
 
 
-def _best_device() -> torch.device:
-    """CUDA or MPS where there is one, else the CPU."""
-    return torch.accelerator.current_accelerator(check_available=True) or torch.device("cpu")
-
-
-DEVICE = _best_device()  # chosen once, as is
+# Chosen once: CUDA or MPS where there is one, else the CPU.
+DEVICE = torch.accelerator.current_accelerator(check_available=True) or torch.device("cpu")
 PRECISION = fast_precision(DEVICE)  # of forward passes; weights and losses stay in float32
 
 torch.set_float32_matmul_precision("high")  # TF32 on GPUs that have it; no effect elsewhere

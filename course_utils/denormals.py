@@ -33,26 +33,27 @@ def without_denormals() -> Iterator[None]:
 
 
 def _set_in_all_threads(zero: bool) -> None:
-    """A thread has a setting of its own, and starts with that of the thread that starts it.
+    """Set it in this thread, and in those among which torch shares out a large operation.
 
-    Those of OpenMP, among which torch shares out its work, start with the first large operation,
-    before training or in it, and go on to the end. So each is told, where Python can reach them.
+    Each thread has a setting of its own, and `torch.set_flush_denormal` reaches its caller alone.
+    OpenMP's threads may have started long ago, and stay. OpenMP itself calls a function in each of
+    them: a C compiler makes `GOMP_parallel(function, …)` out of `#pragma omp parallel`.
     """
     torch.set_flush_denormal(zero)
-    if torch.get_num_threads() > 1 and _in_parallel is not None:
-        tell = _Body(lambda _: torch.set_flush_denormal(zero))
-        _in_parallel(tell, None, 0, 0)
+    if torch.get_num_threads() > 1 and _gomp_parallel is not None:
+        in_each_thread = _Function(lambda _: torch.set_flush_denormal(zero))
+        _gomp_parallel(in_each_thread, None, 0, 0)  # its data: none; all threads; no options
 
 
-_Body = ctypes.CFUNCTYPE(None, ctypes.c_void_p)
+_Function = ctypes.CFUNCTYPE(None, ctypes.c_void_p)  # in C: void function(void *data)
 
 
-def _find_in_parallel() -> Callable | None:
-    """`#pragma omp parallel` of torch's OpenMP: f(body, data, 0, 0); None on Windows."""
+def _find_gomp_parallel() -> Callable | None:
+    """That of torch's own OpenMP; None where torch has another, as on Windows."""
     try:
         return ctypes.CDLL(torch._C.__file__).GOMP_parallel
     except (AttributeError, OSError):
         return None
 
 
-_in_parallel = _find_in_parallel()
+_gomp_parallel = _find_gomp_parallel()

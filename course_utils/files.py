@@ -69,31 +69,15 @@ def place_name(path: Path) -> str:
 
 
 def work_file(path: str | Path, name: str) -> Path:
-    """The file `name` in `work_dir(path)`, or, where only that is there, in a place of before.
+    """The file `name` in `work_dir(path)`; or the one that was written beside the data before.
 
-    Before: beside the data, when COURSE_WORK was not set; and where earlier versions kept the
-    files of several data sets together, which a printed line then says.
+    Before COURSE_WORK was set, that is, or the data became read-only.
     """
-    path = Path(path)
     file = work_dir(path) / name
-    if file.exists():
-        return file
-    beside = path / name
-    if beside.exists():
+    beside = Path(path) / name
+    if beside.exists() and not file.exists():
         return beside
-    shared = _shared_dir(path) / name
-    if shared.exists():
-        print(f"{shared}: read from where earlier versions kept it; save it again")
-        return shared
     return file
-
-
-def _shared_dir(path: Path) -> Path:
-    """Where earlier versions kept the files of `path`, and perhaps of other data sets as well."""
-    shared = os.environ.get("COURSE_WORK")
-    if shared:
-        return Path(shared)
-    return ROOT.joinpath(".runs", "work", *path.resolve().parts[-2:])
 
 
 @contextmanager

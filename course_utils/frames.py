@@ -59,9 +59,9 @@ def join_df(
     has_key = right[right_keys].notna().all(axis=1)
     if not has_key.all():
         right = right[has_key]  # pandas takes two gaps for equal keys
-    merged = {name for name, other in zip(left_keys, right_keys, strict=True) if name == other}
-    double = [name for name in left.columns.intersection(right.columns) if name not in merged]
-    earlier = left.columns.intersection([f"{name}{suffix}" for name in double])
+    one_key = {name for name, other in zip(left_keys, right_keys, strict=True) if name == other}
+    in_both = [name for name in left.columns.intersection(right.columns) if name not in one_key]
+    earlier = left.columns.intersection([f"{name}{suffix}" for name in in_both])
     return left.drop(columns=earlier).merge(
         right, how="left", left_on=left_keys, right_on=right_keys, suffixes=("", suffix)
     )
@@ -130,8 +130,8 @@ def _date_parts(date: Series, time: bool) -> dict[str, Series]:
 
 def _are_equal(one: Series, other: Series) -> bool:
     """Whether two columns hold the same values, whatever their types; two gaps are equal."""
-    plain = [column.astype(object).where(column.notna(), None) for column in (one, other)]
-    return plain[0].equals(plain[1])
+    a, b = (column.astype(object).where(column.notna(), None) for column in (one, other))
+    return a.equals(b)
 
 
 def get_elapsed(df: DataFrame, fld: str, pre: str) -> None:
@@ -212,9 +212,12 @@ def proc_df(
     columns = _inputs(df, y_fld, skip_flds)
     y = None if y_fld is None else _codes(df[y_fld]).to_numpy(copy=True)
     medians = _medians_where_gaps(columns)
-    na_dict = dict(medians if na_dict is None else na_dict)
-    fillers = medians | _means(mapper) | na_dict  # of those that know a column the last
-    filled = _filled(columns, {name: fillers[name] for name in na_dict | medians})
+    if na_dict is None:
+        na_dict = medians  # these rows are those of training
+    na_dict = dict(na_dict)
+    known = medians | _means(mapper) | na_dict  # what training says of a column goes before
+    fillers = {name: known[name] for name in na_dict | medians}
+    filled = _filled(columns, fillers)
     columns |= _flags(columns, na_dict) | filled
     if do_scale:
         numbers = _numbers(columns, mapper)

@@ -51,7 +51,8 @@ class ImageModelResults:
         if not len(rows):
             print(f"{title}: none")
             return
-        pictures = [self.ds.denorm(self.ds[i][0]) for i in rows]
+        items = [self.ds[row] for row in rows]
+        pictures = [self.ds.denorm(x) for x, _ in items]
         titles = [f"{prob:.3f}" for prob in self.probs[rows, y]]
         plots(pictures, figsize=(1.8 * len(rows), 2.2), titles=titles)
         plt.suptitle(title)

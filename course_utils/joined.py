@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 __all__ = ["JoinedDotBias", "JoinedEmbeddings", "check_codes", "get_emb", "to_range"]
 
-Sizes = Sequence[tuple[int, int]]
+Sizes = Sequence[tuple[int, int]]  # (rows, width) of each table
 
 
 class JoinedEmbeddings(nn.Module):
@@ -40,7 +40,6 @@ class JoinedEmbeddings(nn.Module):
     rows: Tensor
 
     def __init__(self, sizes: Sizes) -> None:
-        """`sizes`: (rows, width) of each table."""
         super().__init__()
         self.sizes = sizes
         tables = [_first_numbers(rows, width) for rows, width in sizes]
@@ -55,10 +54,10 @@ class JoinedEmbeddings(nn.Module):
             first_of += range(start, start + width)
             width_of += [width] * width
             start += rows * width
-        self.register_buffer("table", _whole(table_of), persistent=False)
-        self.register_buffer("first", _whole(first_of), persistent=False)
-        self.register_buffer("width", _whole(width_of), persistent=False)
-        self.register_buffer("rows", _whole(rows for rows, _ in sizes), persistent=False)
+        self.register_buffer("table", _int64(table_of), persistent=False)
+        self.register_buffer("first", _int64(first_of), persistent=False)
+        self.register_buffer("width", _int64(width_of), persistent=False)
+        self.register_buffer("rows", _int64(rows for rows, _ in sizes), persistent=False)
 
     def forward(self, codes: Tensor) -> Tensor:
         """Codes (n, tables), each below the rows of its table, to numbers (n, sum of the widths).
@@ -105,8 +104,8 @@ class JoinedDotBias(nn.Module):
         self.min_score = min_score
         self.max_score = max_score
         self.emb = get_emb(n_users + n_items, n_factors + 1)
-        self.register_buffer("first_row", _whole([0, n_users]), persistent=False)
-        self.register_buffer("rows", _whole([n_users, n_items]), persistent=False)
+        self.register_buffer("first_row", _int64([0, n_users]), persistent=False)
+        self.register_buffer("rows", _int64([n_users, n_items]), persistent=False)
 
     @property
     def u(self) -> nn.Embedding:
@@ -177,5 +176,5 @@ def _first_numbers(rows: int, width: int) -> Tensor:
     return torch.empty(rows, width).uniform_(-bound, bound)
 
 
-def _whole(numbers: Iterable[int]) -> Tensor:
+def _int64(numbers: Iterable[int]) -> Tensor:
     return torch.tensor(list(numbers), dtype=torch.long)

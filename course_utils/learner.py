@@ -21,11 +21,11 @@ from .batches import BatchLoader
 from .callbacks import SaveBest
 from .core import DEVICE, T, children, to_device
 from .files import atomic, work_dir, work_file
-from .optimizers import LayerOptimizer, SGD_Momentum, set_lrs
+from .optimizers import Floats, LayerOptimizer, SGD_Momentum, set_lrs
 from .rates import Schedule
 from .schedule import LRFinder, Sched
 from .scores import falls
-from .training import Loaders, fit, predict_batch, predict_with_targs, train_mode, validate
+from .training import Fns, Loaders, fit, predict_batch, predict_with_targs, train_mode, validate
 
 __all__ = [
     "LayerOptimizer",
@@ -39,9 +39,6 @@ __all__ = [
     "train_mode",
     "validate",
 ]
-
-Floats = float | Sequence[float]
-Fns = Sequence[Callable]
 
 
 def save_model(model: nn.Module, file: str | Path) -> None:
@@ -109,7 +106,7 @@ class Learner:
         reg_fn: Callable | None = None,  # (out, extra, loss) to what is minimised in its place
     ) -> None:
         self.data = data
-        self.module = _on_device(model)
+        self.module = _model_on_device(model)
         self.opt_fn = opt_fn or SGD_Momentum(0.9)
         self.crit = crit
         self.metrics = list(metrics)
@@ -186,7 +183,8 @@ class Learner:
         first = 1 if cycle_len is None else _whole("cycle_len", cycle_len)
         epochs = [first * cycle_mult**k for k in range(n_cycle)]
         n_batches = _length(self.batches.trn_dl)
-        plan = _plan(n_batches * first, cycle_mult, cycle_len is not None, use_clr, use_clr_beta)
+        in_cycles = cycle_len is not None
+        plan = _plan(n_batches * first, cycle_mult, use_clr, use_clr_beta, in_cycles=in_cycles)
 
         on_cycle_end = None
         if cycle_save_name:
@@ -324,7 +322,7 @@ class Learner:
         )
 
 
-def _on_device(model: nn.Module) -> nn.Module:
+def _model_on_device(model: nn.Module) -> nn.Module:
     """The model on the device, filters with the channels last, which is faster."""
     model = model.to(DEVICE)
     if any(p.ndim == 5 for p in model.parameters()):  # a Conv3d has no such order
@@ -340,9 +338,9 @@ def _clip(longest: float, opt: optim.Optimizer, *_: Any) -> None:
 
 def _shuffles(dl: Any) -> bool:
     """Whether a loader, ours or PyTorch's, gives the rows in an order of chance."""
-    return bool(getattr(dl, "shuffle", False)) or isinstance(
-        getattr(dl, "sampler", None), RandomSampler
-    )
+    ours = bool(getattr(dl, "shuffle", False))
+    pytorchs = isinstance(getattr(dl, "sampler", None), RandomSampler)
+    return ours or pytorchs
 
 
 def _loader(data: Any, name: str) -> Iterable:
@@ -406,9 +404,10 @@ def _whole(name: str, value: float) -> int:
 def _plan(
     nb: int,
     cycle_mult: int,
-    in_cycles: bool,
     use_clr: Sequence[float] | None,
     use_clr_beta: Sequence[float] | None,
+    *,
+    in_cycles: bool,
 ) -> Schedule:
     """The rates of a `fit` whose first cycle has nb iterations."""
     if use_clr is not None and use_clr_beta is not None:
@@ -430,9 +429,11 @@ def _numbers_of(
     """(first, second, momenta or None), else ValueError."""
     numbers = np.atleast_1d(values).tolist()
     if len(numbers) == 2:
-        return numbers[0], numbers[1], None
+        first, second = numbers
+        return first, second, None
     if len(numbers) == 4:
-        return numbers[0], numbers[1], (numbers[2], numbers[3])
+        first, second, high, low = numbers
+        return first, second, (high, low)
     raise ValueError(
         f"{name} is {two}, or four numbers with the highest and lowest momentum, not {values}"
     )

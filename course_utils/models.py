@@ -24,8 +24,8 @@ __all__ = [
     "efficientnet_lite0",
     "load_pretrained",
     "make_head",
+    "weights_file",
 ]
-__all__ += ["weights_file"]
 
 Arch = Callable[..., nn.Module]
 TAILS = ("avgpool", "classifier", "fc", "head", "heads")  # what comes behind the last feature map
@@ -89,7 +89,8 @@ def _without_old_names(saved: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 def _download(arch: Arch) -> nn.Module:
-    place = next(iter(given("COURSE_MIRROR")), Path("$COURSE_MIRROR")) / "weights"
+    mirrors = given("COURSE_MIRROR") or [Path("$COURSE_MIRROR")]
+    place = mirrors[0] / "weights"
     file = _weights_name(arch)
     if file is None:
         raise RuntimeError(

@@ -13,7 +13,7 @@ from .core import DEVICE
 
 __all__ = ["LayerOptimizer", "SGD_Momentum", "set_lrs"]
 
-Floats = float | Sequence[float]
+Floats = float | Sequence[float]  # one for all layer groups, or one each
 
 
 def SGD_Momentum(momentum: float) -> Callable[..., optim.Optimizer]:

@@ -108,23 +108,20 @@ class FilesDataset(ArrayDataset):
     and for another number of targets.
     """
 
+    tfm: Transforms  # never None here
+
     def __init__(self, fnames: Sequence[str], y: Any, path: Path, tfm: Transforms) -> None:
-        super().__init__(y)
+        super().__init__(y)  # the targets are its only array
         if len(fnames) == 0:
             raise ValueError(f"{path}: a data set is empty: check its folder or val_idxs")
         if len(fnames) != len(self.y):
             raise ValueError(f"{path}: {len(fnames)} pictures, but {len(self.y)} targets")
         self.fnames = list(fnames)
         self.path = Path(path)
-        self._tfm: Transforms = tfm
+        self._tfm = tfm
         self.kept: dict[int, Tensor] = {}  # row to prepared picture
         self.stamps: dict[int, Stamp] = {}  # row to its file, as it was when the picture was kept
         self.stacked: Tensor | None = None  # all pictures, on the device; `kept` is empty then
-
-    @property
-    def tfm(self) -> Transforms:
-        """The transforms; chosen once, for what is kept has been prepared by them."""
-        return self._tfm
 
     def batch(self, idx: Tensor) -> tuple[Tensor, Tensor]:
         """Pictures `idx`, float32 (n, 3, sz, sz), and their targets, on the device."""

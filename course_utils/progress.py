@@ -21,8 +21,8 @@ class EpochTable:
         self.table = pd.DataFrame(columns=[*names, "seconds"], dtype=float)
         self.formats = dict.fromkeys(names, _number) | {"seconds": "{:.1f}".format}
         self.n_epochs = n_epochs
-        self.started = time.perf_counter()  # the epoch
-        self.drawn = 0.0  # when
+        self.started = time.perf_counter()  # when the epoch began
+        self.drawn = 0.0  # when the table was last drawn
         self.bar = ""
         self.handle: Any = display(self, display_id=True) if _in_a_notebook() else None
 

@@ -40,14 +40,13 @@ def provenance(data: Path | None = None) -> dict[str, Any]:
     }
 
 
-def peak_memory_gb(of_children: bool = False) -> float:
-    """The most memory that this process, or the largest of its ended children, has taken: GiB."""
+def peak_memory_gb() -> float:
+    """The most memory that this process has taken, in GiB."""
     if resource is None:
         memory = psutil.Process().memory_info()
         return getattr(memory, "peak_wset", memory.rss) / 2**30
-    who = resource.RUSAGE_CHILDREN if of_children else resource.RUSAGE_SELF
     unit = 1 if sys.platform == "darwin" else 1024  # macOS counts bytes, Linux KiB
-    return resource.getrusage(who).ru_maxrss * unit / 2**30
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**30
 
 
 def _device_name() -> str:

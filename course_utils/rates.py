@@ -1,4 +1,8 @@
-"""Rates and momentum as functions of the iteration (`nb` to the first cycle)."""
+"""Rates and momentum as functions of the iteration.
+
+`nb`: the iterations of the first cycle; each later one is `cycle_mult` times as long as the one
+before. `moms`: the highest and the lowest momentum; without them it stays as it is.
+"""
 
 import math
 from collections.abc import Callable, Sequence
@@ -31,7 +35,7 @@ def exponential(nb: int, ratio: float) -> Schedule:
 
 
 def sgdr(nb: int, cycle_mult: int = 1) -> Schedule:
-    """Cosine annealing with warm restarts (arXiv:1608.03983), each cycle cycle_mult times as long.
+    """Cosine annealing with warm restarts (arXiv:1608.03983).
 
     As in the videos, the first nb / 20 iterations of all are at 1/100 of the rate. ValueError for
     a cycle that would never end.
@@ -56,8 +60,7 @@ def circular(
 ) -> Schedule:
     """A slanted triangle in each cycle (arXiv:1506.01186, arXiv:1801.06146).
 
-    From 1/div to 1 in 1/cut_div of the cycle, and back; momentum the reverse, from moms[0] to
-    moms[1] and back. Each cycle is cycle_mult times as long as the one before.
+    From 1/div to 1 in 1/cut_div of the cycle, and back; momentum the reverse way.
     """
     if not (div > 0 and cut_div >= 1):
         raise ValueError(f"div must be above 0 and cut_div 1 or more, not {div} and {cut_div}")
@@ -75,8 +78,7 @@ def circular_beta(
 ) -> Schedule:
     """One cycle (arXiv:1803.09820): 1/div to 1 and back, to 1/(100 div) in the last `pct` %.
 
-    Momentum goes the reverse way, from moms[0] to moms[1] and back. Each cycle is cycle_mult times
-    as long as the one before.
+    Momentum goes the reverse way, and is back before the last `pct` %.
     """
     if not (div > 0 and 0 <= pct <= 100):
         raise ValueError(f"div must be above 0 and pct from 0 to 100, not {div} and {pct}")
@@ -98,7 +100,7 @@ def _lines(
 ) -> Schedule:
     """In each cycle, lines through (knots(length of the cycle), factors).
 
-    The momentum is moms[1] at the second knot, moms[0] at the others.
+    The momentum is the lowest at the second knot, the highest at the others.
     """
     _check_cycles(nb, cycle_mult)
     momenta = None

@@ -19,7 +19,7 @@ from .provenance import peak_memory_gb, provenance
 __all__ = ["begin", "record", "results_table"]
 
 SIZES = ("sample", "full")
-ORIGINAL = Path(__file__).with_name("original.toml")  # the numbers of the videos, by lesson
+ORIGINAL = Path(__file__).with_name("original.toml")  # lesson -> stage -> {video, why}
 
 _run: dict[str, Any] = {}  # what `begin` opened and `record` adds to: one run a process
 _clock = {"begin": 0.0}  # when it was opened
@@ -58,7 +58,7 @@ def results_table() -> Styler:
     """A row a recorded stage: this run, the video (or notebook of 2017), why they can differ."""
     lesson = _run.get("lesson", "")
     source = "in 2017" if "2017/" in lesson else "the video"
-    shown = _originals().get(lesson, {})
+    shown = tomllib.loads(ORIGINAL.read_text("utf-8")).get(lesson, {})
     rows = []
     for stage in _run.get("stages", []):
         original = shown.get(stage["name"], {})
@@ -66,11 +66,6 @@ def results_table() -> Styler:
     columns = ["stage", "this run", source, "why they can differ"]
     table = pd.DataFrame(rows, columns=columns).astype({"this run": float, source: float})
     return _styled(table, numbers=["this run", source], words=["stage", "why they can differ"])
-
-
-def _originals() -> dict[str, dict[str, Any]]:
-    """Lesson -> stage -> {"video": what the original shows, "why": why ours can differ}."""
-    return tomllib.loads(ORIGINAL.read_text("utf-8"))
 
 
 def _styled(table: pd.DataFrame, numbers: list[str], words: list[str]) -> Styler:

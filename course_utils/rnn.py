@@ -151,8 +151,9 @@ class RNN_Encoder(nn.Module):
 
     def _states(self, x: Tensor) -> list[State]:
         """(h, c) of each layer, where the last batch ended; 0 at the start of a text."""
-        n = x.shape[1]
-        if self.hidden and self.hidden[0][0].shape[1] == n:
+        _, n, _ = x.shape
+        goes_on = self.hidden and all(h.shape[1] == n for h, _ in self.hidden)
+        if goes_on:
             return [(h.to(x), c.to(x)) for h, c in self.hidden]
         zeros = [x.new_zeros(1, n, width) for width in self.widths]
         return [(zero, zero) for zero in zeros]
@@ -169,9 +170,9 @@ def _check_words(
     encoder: nn.Module, state: Mapping[str, Any], prefix: str, metadata: dict[str, Any], *rest: Any
 ) -> None:
     """Refuse weights for other words before any of them is read."""
-    there = metadata.get("words")  # None in a file of before they were kept
+    there = metadata.get("words")
     here = cast(RNN_Encoder, encoder).words
-    if there is None or here is None or there == here:
+    if there is None or here is None or there == here:  # None: nobody has said which
         return
     for i, (other, own) in enumerate(zip_longest(there, here)):
         if other != own:

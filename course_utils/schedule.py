@@ -49,11 +49,12 @@ class Sched(Callback):
         self.opt = opt
         self.schedule = schedule
         self.base = [group["lr"] for group in opt.param_groups]
-        self.shown = max(i for i, group in enumerate(opt.param_groups) if group["params"])
+        trained = [i for i, group in enumerate(opt.param_groups) if group["params"]]
+        self.shown = trained[-1]  # the group whose rate is kept in `lrs`
         self.on_cycle_end = on_cycle_end
         self.cycle = 0
-        self.coming = iter(lengths)
-        self.left = next(self.coming, None)  # batches to the end of the cycle, if it has one
+        self.coming = iter(lengths)  # of the cycles that have not begun
+        self.left = next(self.coming, None)  # batches to the end of this one, if it has one
         self.lrs: list[float] = []
         self.raw: list[Tensor] = []  # reading them one by one would stall a GPU
         self.val_losses: list[float] = []
@@ -68,9 +69,8 @@ class Sched(Callback):
 
     def on_batch_end(self, loss: Tensor) -> bool | None:
         self.raw.append(loss)
-        if self.left is None:
-            return None
-        self.left -= 1
+        if self.left is not None:
+            self.left -= 1
         if self.left == 0:
             if self.on_cycle_end is not None:
                 self.on_cycle_end(self, self.cycle)
@@ -78,9 +78,8 @@ class Sched(Callback):
             self.left = next(self.coming, None)
         return None
 
-    def on_epoch_end(self, metrics: list[float]) -> bool | None:
+    def on_epoch_end(self, metrics: list[float]) -> None:
         self.val_losses += metrics[:1]
-        return None
 
     @property
     def losses(self) -> np.ndarray:

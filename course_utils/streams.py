@@ -59,7 +59,7 @@ class LanguageModelLoader(BatchLoader):
     dataset: StreamDataset
 
     def _lengths(self) -> Tensor:
-        """What each batch of a pass wishes for, (pieces,), beyond the one token that it has."""
+        """How many rows each batch of a pass wishes for, (pieces,), beyond the one it has."""
         n = self.dataset.pieces
         bptt = self.dataset.bptt
         if not self.shuffle:
@@ -68,11 +68,15 @@ class LanguageModelLoader(BatchLoader):
         return torch.normal(mean, 5.0).int().clamp(min=5) - 1
 
     def _ends(self) -> list[int]:
-        """Where each batch of a pass ends: one token for each, the others shared by the wishes."""
+        """The rows of the streams where the batches of a pass end; the last takes all to the end.
+
+        Each batch has one row, and of all others a share in proportion to its wish.
+        """
         n = self.dataset.pieces
-        wished = self._lengths().double().cumsum(0)
-        spare = len(self.dataset.x) - n
-        shared = (wished * spare / wished[-1]).long()  # all of them at the last
+        others = len(self.dataset.x) - n
+        wished = self._lengths().double().cumsum(0)  # (n,): by a batch and those before it
+        wished_by_all = wished[-1]
+        shared = (wished * others / wished_by_all).long()
         return (torch.arange(1, n + 1) + shared).tolist()
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:

@@ -147,9 +147,10 @@ def _tensor(part: Any) -> Tensor:
 
 
 def _without_targets(test: Sequence) -> ColumnarDataset:
-    if not len(test) or not len(test[0]):
+    n = len(test[0]) if len(test) else 0
+    if n == 0:
         raise ValueError("there are no test rows: leave them out, or give some")
-    return ColumnarDataset(*test, np.zeros(len(test[0])))
+    return ColumnarDataset(*test, np.zeros(n))
 
 
 def _columns(xs: Any) -> list[np.ndarray]:
@@ -214,8 +215,8 @@ def _check_sizes(ds: ColumnarDataset, emb_szs: Sizes, n_cont: int) -> None:
     if len(ds.arrays) != 3 or ds.arrays[0].ndim != 2 or ds.arrays[1].ndim != 2:
         raise ValueError("get_learner needs codes and numbers: make the data by from_data_frame")
     codes, numbers, _ = ds.arrays  # (n, n_cat), (n, n_cont)
-    n_cat = codes.shape[1]
-    n_numbers = numbers.shape[1]
+    _, n_cat = codes.shape
+    _, n_numbers = numbers.shape
     if len(emb_szs) != n_cat:
         raise ValueError(f"{len(emb_szs)} emb_szs, but the table has {n_cat} columns of codes")
     if n_cont != n_numbers:
@@ -296,7 +297,10 @@ class MixedInputModel(nn.Module):
             raise ValueError(f"{len(drops)} drops for {len(szs)} hidden layers: give one for each")
         self.embs = JoinedEmbeddings(emb_szs)  # equal to Embeddings(emb_szs), in one lookup
         self.emb_drop = emb_drop
-        self.y_range = None if y_range is None else (float(y_range[0]), float(y_range[1]))
+        self.y_range: tuple[float, float] | None = None
+        if y_range is not None:
+            low, high = y_range
+            self.y_range = float(low), float(high)
         layers: list[nn.Module] = []
         n_in = sum(width for _, width in emb_szs) + n_cont
         for n_out, p in zip(szs, drops, strict=True):

@@ -27,6 +27,7 @@ from .tokens import (
     text_files,
     tokenize,
 )
+from .training import eval_mode
 
 __all__ = [
     "IMDB",
@@ -75,7 +76,7 @@ class LanguageModelData:
     def _load(self, texts: TextDataset, shuffle: bool = False) -> LanguageModelLoader:
         tokens = chain.from_iterable(example.text for example in texts)
         streams = StreamDataset(self.vocab.numericalize(tokens), self.bs, self.bptt)
-        return LanguageModelLoader(streams, self.bs, shuffle)
+        return LanguageModelLoader(streams, self.bs, shuffle=shuffle)
 
     @classmethod
     def from_text_files(
@@ -100,9 +101,10 @@ class LanguageModelData:
         if min(bs, bptt) < 1:
             raise ValueError(f"bs and bptt must be 1 or more, not {bs} and {bptt}")
         sets = _read_sets(Path(path), [train, validation, test], field, bs, bptt)
-        trn = sets[0]
+        trn, _, _ = sets
         if trn is not None:
-            _make_vocab(field, trn[0].text, min_freq)
+            (stream,) = trn  # all its files are one example
+            _make_vocab(field, stream.text, min_freq)
         return cls(path, field, sets, bs, bptt)
 
     def get_model(
@@ -159,7 +161,7 @@ def _make_vocab(field: Field, tokens: list[str], min_freq: int) -> None:
     vocab = field.vocab
     if vocab is None:
         vocab = Vocab(tokens, min_freq)
-    elif vocab.min_freq is not None and min_freq not in (1, vocab.min_freq):
+    elif min_freq not in (1, vocab.min_freq):
         warn(
             f"min_freq={min_freq} is not used: the field keeps its vocabulary of {len(vocab)} "
             "tokens; a new Field makes a new one",
@@ -185,7 +187,7 @@ class TextData:
 
     def __init__(self, path: str | Path, splits: Sequence[TextDataset | None], bs: int) -> None:
         """`splits`: as in `from_splits`."""
-        trn, val, test = _three(splits)
+        trn, val, test = _trn_val_test(splits)
         if "text" not in trn.fields:
             raise ValueError("the training set has no field: TextDataset(examples, text=field)")
         field = trn.fields["text"]
@@ -245,10 +247,10 @@ class TextData:
         return RNN_Learner(self, model, opt_fn, nn.functional.nll_loss)
 
 
-def _three(
+def _trn_val_test(
     splits: Sequence[TextDataset | None],
 ) -> tuple[TextDataset, TextDataset, TextDataset | None]:
-    """Training, validation and test set, of which the last may be missing."""
+    """Training and validation set, not empty, and the test set, if there is one."""
     if len(splits) not in (2, 3):
         raise ValueError(f"a training, a validation and perhaps a test set, not {len(splits)} sets")
     trn, val = splits[:2]
@@ -283,9 +285,7 @@ def generate(
     x = field.numericalize([start])  # (t, 1)
     drawn = []
     with _as_it_was(model):
-        model.eval()
-        if hasattr(model, "reset"):
-            model.reset()  # type: ignore[operator]  # torch takes any attribute for a tensor
+        eval_mode(model)
         for _ in range(n):
             x = _next_token(model(x), temperature)  # (1, 1)
             drawn.append(x)

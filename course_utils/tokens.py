@@ -65,8 +65,6 @@ class Vocab:
     `stoi`: token to number; 0 for any other token, which it does not take up.
     """
 
-    min_freq: int | None = None  # of a vocabulary that was pickled before this was kept
-
     def __init__(self, tokens: Iterable[str], min_freq: int = 1) -> None:
         counts = Counter(tokens)
         kept = [t for t, n in counts.items() if n >= min_freq and t not in (UNK, PAD)]
@@ -110,7 +108,7 @@ class Field:
         self.vocab: Vocab | None = None
 
     def preprocess(self, text: str) -> list[str] | str:
-        """The tokens of a text; a label as it is."""
+        """The tokens of a text, or a label as it is: torchtext's name for what it does to both."""
         return self.tokens(text) if self.sequential else text
 
     def tokens(self, text: str) -> list[str]:

@@ -20,7 +20,7 @@ from .scores import is_mean_over_rows, loss_of, name_of, weight_of
 
 __all__ = ["fit", "predict_with_targs", "train_mode", "validate"]
 
-Fns = Sequence[Callable]
+Fns = Sequence[Callable]  # metrics: each (predictions, targets) to a number
 
 
 @dataclass
@@ -148,8 +148,8 @@ def validate(
 class MeanScore:
     """A loss or metric of a set, as the mean of those of its batches, weighted by their rows.
 
-    In float32, a share of n rows, times n, is the number of rows again, so that the share of all
-    is exact, and equal shares are equal.
+    `precision`: of that mean. In float32 a share of n rows, times n, is the number of rows again:
+    an accuracy is exact, and equal ones are equal.
     """
 
     def __init__(self, function: Callable, precision: type[np.floating]) -> None:

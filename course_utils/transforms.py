@@ -62,7 +62,7 @@ class Geometric(Protocol):
     """An augmentation that moves pixels."""
 
     def matrix(self, n: int, sz: int) -> Tensor:
-        """Maps for n pictures of sz x sz pixels: (n, 3, 3), as of `_affine`."""
+        """Random maps (n, 3, 3) for n pictures of sz x sz pixels: see `_affine`."""
 
 
 Colouring = Callable[[Tensor, float], Tensor]  # (n, 3, h, w) in 0..top and top to the same
@@ -109,7 +109,6 @@ class RandomScale:
     p: float = 0.75
 
     def matrix(self, n: int, sz: int) -> Tensor:
-        """Maps (n, 3, 3) for n pictures."""
         kept = 1 / _uniform(n, 1, self.max_zoom, self.p, neutral=1.0)  # (n,) share of the side
         room = 1 - kept  # how far the crop can move from the middle to each side
         shift_x = room * _uniform(n, -1, 1)
@@ -124,9 +123,8 @@ class AddPadding:
     pad: int
 
     def matrix(self, n: int, sz: int) -> Tensor:
-        """Maps (n, 3, 3) for n pictures of sz x sz pixels, whose side is 2 long."""
         pixels = torch.randint(-self.pad, self.pad + 1, (2, n))  # to the side, and down
-        shift_x, shift_y = pixels * 2 / sz  # (n,) each
+        shift_x, shift_y = pixels * 2 / sz  # (n,) each; a side is 2 long
         return _affine(shift_x=shift_x, shift_y=shift_y)
 
 
@@ -138,7 +136,6 @@ class RandomRotate:
     p: float = 0.75
 
     def matrix(self, n: int, sz: int) -> Tensor:
-        """Maps (n, 3, 3) for n pictures."""
         degrees = _uniform(n, -self.deg, self.deg, self.p)
         return _turn(torch.deg2rad(degrees))
 
@@ -150,7 +147,6 @@ class RandomFlip:
     p: float = 0.5
 
     def matrix(self, n: int, sz: int) -> Tensor:
-        """Maps (n, 3, 3) for n pictures."""
         mirrored = torch.rand(n) < self.p
         return _affine(x_by_x=1 - 2.0 * mirrored)  # -1 or 1
 
@@ -160,7 +156,6 @@ class RandomDihedral:
     """One of the eight symmetries of the square: quarter turns, with or without a mirror."""
 
     def matrix(self, n: int, sz: int) -> Tensor:
-        """Maps (n, 3, 3) for n pictures."""
         quarters = torch.randint(4, (n,))
         turns = _turn(quarters * torch.pi / 2).round()  # whole numbers: no pixel is interpolated
         return RandomFlip().matrix(n, sz) @ turns
@@ -245,8 +240,8 @@ class Transforms:
             _check_range(pictures, 1, "floats", "divide by 255, or pass uint8")
             return pictures.float()
         pictures = pictures.long()  # torch has no maximum of uint16
-        most = "the largest there can be (4,095 in 12 bits)"
-        _check_range(pictures, 255, "whole numbers", f"divide by {most}")
+        mend = "divide by the largest there can be (4,095 in 12 bits)"
+        _check_range(pictures, 255, "whole numbers", mend)
         return pictures.to(torch.uint8)
 
     def prepare(self, pictures: Tensor) -> Tensor:

@@ -48,8 +48,6 @@ __all__ = [
     "resnet18",
     "resnet34",
     "resnet50",
-]
-__all__ += [
     "resnext50",
     "resnext50_32x4d",
     "resnext101_64",
@@ -200,12 +198,12 @@ class ImageClassifierData:
         if skip_header:
             _check_header(csv_fname, path, folder, table.columns[0], suffix)
         y, classes = _encode(csv_fname, table.iloc[:, 1], cat_separator, continuous)
-        if val_idxs is None and len(names) < 5:
-            raise ValueError(
-                f"{csv_fname}: {len(names)} rows, no fifth of which can validate: "
-                "give more, or val_idxs"
-            )
         if val_idxs is None:
+            if len(names) < 5:
+                raise ValueError(
+                    f"{csv_fname}: {len(names)} rows, no fifth of which can validate: "
+                    "give more, or val_idxs"
+                )
             val_idxs = get_cv_idxs(len(names))
         (val_names, trn_names), (val_y, trn_y) = split_by_idx(val_idxs, names, y)
         splits = (trn_names, trn_y), (val_names, val_y), _test_pictures(path, test_name)
@@ -248,7 +246,8 @@ class ImageClassifierData:
         folder = work / new_path
         if not folder.resolve().is_relative_to(work.resolve()):
             folder = folder / place_name(self.path)  # other data sets may have copies there, too
-        names = {str(name) for split in self.splits if split is not None for name in split[0]}
+        splits = [split for split in self.splits if split is not None]
+        names = {str(name) for fnames, _ in splits for name in fnames}
         root = small_copies(self.path, sorted(names), folder, targ)
         make = partial(FilesDataset, path=root)
         return type(self)(self.path, make, self.splits, self.tfms, self.bs, self.classes)
@@ -425,6 +424,13 @@ class ConvLearner(Learner):
 
     module: nn.Sequential
 
+    def __init__(self, data: ImageClassifierData, model: nn.Module, **kwargs: Any) -> None:
+        """`kwargs` are those of `Learner`; without them, loss and metrics go with the data."""
+        self._precompute = False
+        self.activations: Activations | None = None
+        crit, metrics = _loss_and_metrics(data)
+        super().__init__(data, model, **{"crit": crit, "metrics": metrics, **kwargs})
+
     @classmethod
     def pretrained(
         cls,
@@ -458,13 +464,6 @@ class ConvLearner(Learner):
     def from_model_data(cls, model: nn.Module, data: ImageClassifierData, **kwargs: Any) -> Self:
         """Any model that gives log-probabilities; its layer groups are its children."""
         return cls(data, model, **kwargs)
-
-    def __init__(self, data: ImageClassifierData, model: nn.Module, **kwargs: Any) -> None:
-        """`kwargs` are those of `Learner`; without them, loss and metrics go with the data."""
-        self._precompute = False
-        self.activations: Activations | None = None
-        crit, metrics = _loss_and_metrics(data)
-        super().__init__(data, model, **{"crit": crit, "metrics": metrics, **kwargs})
 
     @property
     def precompute(self) -> bool:

@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -62,6 +63,20 @@ def notebook() -> Callable[..., Path]:
         return path
 
     return write
+
+
+@pytest.fixture
+def learn(tmp_path):
+    """A `Learner` of a small network; of another one in modules that have their own."""
+    from support import small_learner
+
+    return small_learner(tmp_path)
+
+
+@pytest.fixture
+def exact(monkeypatch) -> None:
+    """float32 on a GPU too, for what is compared bit for bit."""
+    monkeypatch.setattr("course_utils.training.autocast", nullcontext)
 
 
 @pytest.fixture(scope="session")

@@ -5,10 +5,13 @@ from pathlib import Path
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from PIL import Image
 from torch import nn
 
 from course_utils.core import DEVICE
+from course_utils.learner import Learner
+from course_utils.metrics import accuracy
 from course_utils.vision import ImageClassifierData
 
 
@@ -46,6 +49,11 @@ def mlp(c: int = 3) -> nn.Sequential:
     first = nn.Sequential(nn.Linear(10, 16), nn.BatchNorm1d(16), nn.ReLU())
     second = nn.Sequential(nn.Linear(16, 16), nn.BatchNorm1d(16), nn.ReLU())
     return nn.Sequential(first, second, nn.Sequential(nn.Linear(16, c), nn.LogSoftmax(1))).to(DEVICE)
+
+
+def small_learner(path: Path) -> Learner:
+    """An `mlp` with its data, loss and metric."""
+    return Learner(array_data(path), mlp(), crit=F.nll_loss, metrics=[accuracy])
 
 
 def state(model: nn.Module) -> dict[str, torch.Tensor]:

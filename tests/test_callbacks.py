@@ -1,6 +1,5 @@
 """What listens to `fit`."""
 
-from contextlib import nullcontext
 from functools import partial
 from types import SimpleNamespace
 
@@ -8,25 +7,15 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from support import array_data, mlp, state
+from support import state
 from torch import nn
 
-from course_utils import training
 from course_utils.batches import ArrayDataset, BatchLoader
 from course_utils.callbacks import EVENTS, Callback, SaveBest
 from course_utils.learner import Learner, fit, validate
-from course_utils.metrics import accuracy, exp_rmspe, lower_is_better
+from course_utils.metrics import exp_rmspe, lower_is_better
 
-
-@pytest.fixture(autouse=True)
-def exact(monkeypatch):
-    """float32 on a GPU too: several tests compare bit for bit."""
-    monkeypatch.setattr(training, "autocast", nullcontext)
-
-
-@pytest.fixture
-def learn(tmp_path):
-    return Learner(array_data(tmp_path), mlp(), crit=F.nll_loss, metrics=[accuracy])
+pytestmark = pytest.mark.usefixtures("exact")  # several tests compare bit for bit
 
 
 def test_callback_stops_training(learn):

@@ -1,4 +1,4 @@
-"""Where work files go: a folder for each data set, wherever it lies; older places are still found."""
+"""Where work files go: a folder for each data set, wherever it lies."""
 
 from pathlib import Path
 
@@ -52,7 +52,7 @@ def test_one_data_set_has_one_folder_however_its_path_is_written(tmp_path, monke
     assert {work_dir(way).resolve() for way in ways} == {work_dir(path)}
 
 
-def test_a_file_is_found_in_its_place_first(tmp_path, monkeypatch, capsys):
+def test_a_file_is_found_in_its_place_first(tmp_path, monkeypatch):
     path = folder(tmp_path, "dogs")
     monkeypatch.setenv("COURSE_WORK", str(tmp_path / "work"))
     here = work_dir(path) / "models" / "x.pt"
@@ -62,22 +62,3 @@ def test_a_file_is_found_in_its_place_first(tmp_path, monkeypatch, capsys):
     here.parent.mkdir(parents=True)
     here.touch()
     assert work_file(path, "models/x.pt") == here
-    assert capsys.readouterr().out == ""
-
-
-def test_a_file_that_an_earlier_version_wrote_is_found_and_named(tmp_path, monkeypatch, capsys):
-    path = folder(tmp_path, "dogs")
-    monkeypatch.setenv("COURSE_WORK", str(tmp_path / "work"))
-    old = folder(tmp_path, "work", "models") / "x.pt"
-    old.touch()
-    assert work_file(path, "models/x.pt") == old
-    expected = f"{old}: read from where earlier versions kept it; save it again\n"
-    assert capsys.readouterr().out == expected
-
-
-def test_so_is_one_of_a_read_only_data_set(tmp_path, read_only, capsys):
-    path = folder(tmp_path, "sample", "dogs")
-    old = folder(read_only, ".runs", "work", "sample", "dogs", "models") / "x.pt"
-    old.touch()
-    assert work_file(path, "models/x.pt") == old
-    assert capsys.readouterr().out.startswith(f"{old}: read from where earlier versions kept it")

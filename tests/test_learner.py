@@ -1,4 +1,3 @@
-from contextlib import nullcontext
 from functools import partial
 from types import SimpleNamespace
 
@@ -10,22 +9,12 @@ from support import array_data, mlp, moved, state
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from course_utils import training
 from course_utils.core import DEVICE, set_seed, to_device
 from course_utils.learner import Learner, _of_length, load_model, predict_with_targs, save_model
 from course_utils.metrics import accuracy
 from course_utils.schedule import Callback
 
-
-@pytest.fixture(autouse=True)
-def exact(monkeypatch):
-    """float32 on a GPU too: several tests compare bit for bit."""
-    monkeypatch.setattr(training, "autocast", nullcontext)
-
-
-@pytest.fixture
-def learn(tmp_path):
-    return Learner(array_data(tmp_path), mlp(), crit=F.nll_loss, metrics=[accuracy])
+pytestmark = pytest.mark.usefixtures("exact")  # several tests compare bit for bit
 
 
 @pytest.mark.parametrize(("n", "expected"), [(-1, {2}), (1, {1, 2}), (0, {0, 1, 2})])

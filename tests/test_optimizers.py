@@ -1,7 +1,7 @@
 """Optimizers by layer group."""
 
 import copy
-from contextlib import nullcontext, suppress
+from contextlib import suppress
 from functools import partial
 
 import numpy as np
@@ -11,22 +11,11 @@ import torch.nn.functional as F
 from support import array_data, mlp, state
 from torch import nn
 
-from course_utils import training
 from course_utils.core import DEVICE, set_seed, to_device
 from course_utils.learner import LayerOptimizer, Learner, fit, set_lrs
-from course_utils.metrics import accuracy
 from course_utils.optimizers import stepped_together
 
-
-@pytest.fixture(autouse=True)
-def exact(monkeypatch):
-    """float32 on a GPU too: several tests compare bit for bit."""
-    monkeypatch.setattr(training, "autocast", nullcontext)
-
-
-@pytest.fixture
-def learn(tmp_path):
-    return Learner(array_data(tmp_path), mlp(), crit=F.nll_loss, metrics=[accuracy])
+pytestmark = pytest.mark.usefixtures("exact")  # several tests compare bit for bit
 
 
 def test_one_group_of_the_optimizer_trains_as_three_do(tmp_path):

@@ -2,7 +2,6 @@
 
 import copy
 import weakref
-from contextlib import nullcontext
 from functools import partial
 from types import SimpleNamespace
 
@@ -21,16 +20,7 @@ from course_utils.learner import Learner, fit, set_lrs, train_mode, validate
 from course_utils.metrics import accuracy, accuracy_thresh, f2
 from course_utils.training import Loaders, predict_with_targs
 
-
-@pytest.fixture(autouse=True)
-def exact(monkeypatch):
-    """float32 on a GPU too: several tests compare bit for bit."""
-    monkeypatch.setattr(training, "autocast", nullcontext)
-
-
-@pytest.fixture
-def learn(tmp_path):
-    return Learner(array_data(tmp_path), mlp(), crit=F.nll_loss, metrics=[accuracy])
+pytestmark = pytest.mark.usefixtures("exact")  # several tests compare bit for bit
 
 
 def statistics(model):
