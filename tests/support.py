@@ -22,6 +22,12 @@ def picture(rng: np.random.Generator, reddish: bool, size: tuple[int, int] = (40
     return Image.fromarray(pixels)
 
 
+def size_of(file: Path) -> tuple[int, int]:
+    """(Width, height) of a picture."""
+    with Image.open(file) as im:
+        return im.size
+
+
 def picture_folder(root: Path, n_train: int = 12, n_valid: int = 6, n_test: int = 4) -> Path:
     """root/{train,valid}/{blue,red}/N.png, root/test/N.png; different shapes and sizes."""
     rng = np.random.default_rng(0)

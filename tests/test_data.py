@@ -421,7 +421,10 @@ def test_the_web_has_the_part_that_the_mirror_lacks(root, tmp_path, monkeypatch)
     assert tree(mirror) == {"cats.zip": zipped(CATS)}
 
 
-@pytest.mark.parametrize("bad", [b"", tarred(DOGS)[:60], zipped({"x/readme": b"another set"})])
+BAD = {"empty": b"", "cut off": tarred(DOGS)[:60], "another set": zipped({"x/readme": b"another set"})}
+
+
+@pytest.mark.parametrize("bad", BAD.values(), ids=BAD)
 def test_each_part_falls_through_to_its_own_next_source(tmp_path, monkeypatch, bad):
     mirror = write(tmp_path / "mirror", {"cats.zip": bad, "dogs.tgz": tarred(DOGS)})
     monkeypatch.setenv("COURSE_MIRROR", str(mirror))

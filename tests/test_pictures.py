@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image, ImageOps
-from support import picture_folder
+from support import picture_folder, size_of
 
 from course_utils import pictures
 from course_utils.batches import BatchLoader
@@ -316,7 +316,7 @@ def test_half_the_pictures_again_and_again_are_no_whole(small):
 
 
 def test_pictures_of_different_sizes_are_not_stacked(files):
-    assert len({Image.open(files.path / name).size for name in files.fnames}) == 3
+    assert len({size_of(files.path / name) for name in files.fnames}) == 3
     random_crops, central = tfms_from_stats(imagenet_stats, 24)
     whole = FilesDataset(files.fnames, files.y, files.path, random_crops)  # the whole pictures are kept
     whole.batch(torch.arange(12))

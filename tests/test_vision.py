@@ -9,7 +9,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from PIL import Image
-from support import picture, picture_folder
+from support import picture, picture_folder, size_of
 from torch import nn
 
 from course_utils import copies
@@ -230,7 +230,7 @@ def test_resize_writes_small_copies_once(data):
     small = data.resize(16, "small")
     names = sorted(p for p in (data.path / "small" / "16").rglob("*.png"))
     assert len(names) == 24 + 12 + 4
-    assert min(Image.open(names[0]).size) == 16
+    assert min(size_of(names[0])) == 16
     assert small.val_y.tolist() == data.val_y.tolist()
     stamp = names[0].stat().st_mtime_ns
     data.resize(16, "small")
@@ -412,7 +412,7 @@ def test_resized_copies_stand_upright_and_broken_pictures_are_named(data):
     file = data.path / data.trn_ds.fnames[0]
     Image.new("RGB", (60, 30)).save(file, exif=exif)
     data.resize(16)
-    assert Image.open(data.path / "tmp/16" / data.trn_ds.fnames[0]).size == (16, 32)
+    assert size_of(data.path / "tmp/16" / data.trn_ds.fnames[0]) == (16, 32)
     file.write_bytes(b"broken")
     with pytest.raises(ValueError, match=r"blue/0\.png: not a readable picture"):
         data.resize(8)
@@ -624,7 +624,7 @@ def test_pictures_beside_the_data_are_resized_to_each_size(tmp_path, folder):
     small = {side: data.resize(side) for side in (20, 40, 30)}
     for side, d in small.items():
         names = [*data.trn_ds.fnames, *data.val_ds.fnames]
-        assert {min(Image.open(d.trn_ds.path / name).size) for name in names} == {side}
+        assert {min(size_of(d.trn_ds.path / name)) for name in names} == {side}
         assert d.trn_ds.fnames == data.trn_ds.fnames
     assert sorted(p for p in tmp_path.rglob("*") if project not in p.parents) == before
     assert {p.name for p in project.iterdir()} == {"sub", "tmp"}
