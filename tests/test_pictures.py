@@ -87,7 +87,8 @@ def exif(orientation):
 
 def seen(file):
     """Pixels of a file as Pillow shows it, as `open_image` gives it, and as a data set feeds it."""
-    upright = ImageOps.exif_transpose(Image.open(file))
+    with Image.open(file) as im:
+        upright = ImageOps.exif_transpose(im)
     tfm = tfms_from_stats(PLAIN, 40, crop_type=CropType.NO)[1]
     ds = FilesDataset([file.name], [0], file.parent, tfm)
     ds_pixels = ds.denorm(ds[0][0])
@@ -278,7 +279,8 @@ def small(tmp_path):
 
 def single(ds, i):
     """Picture i, read and transformed without the data set."""
-    return torch.from_numpy(ds.tfm(np.asarray(Image.open(ds.path / ds.fnames[i]))))
+    with Image.open(ds.path / ds.fnames[i]) as im:
+        return torch.from_numpy(ds.tfm(np.asarray(im)))
 
 
 @pytest.mark.parametrize("order", [list(range(20)), np.random.default_rng(1).permutation(20).tolist()])
