@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from PIL import Image, ImageOps
 from torch import Tensor
+from torchvision.transforms.v2 import functional as TF
 
 from .batches import ArrayDataset
 from .core import to_device
@@ -65,16 +66,6 @@ def _rgb(im: Image.Image) -> Image.Image:
     if im.mode.startswith("I;16"):  # grey of 16 bits: Pillow would make white of nearly all
         im = Image.fromarray((np.asarray(im) >> 8).astype(np.uint8))
     return im if im.mode == "RGB" else im.convert("RGB")
-
-
-def _pixels(picture: Image.Image) -> Tensor:
-    """An RGB picture as uint8 (4, h, w), in memory (h, w, 4); the fourth channel means nothing.
-
-    Pillow itself keeps four bytes a pixel, and holds Python's lock while it hands them out: as they
-    lie that is done soonest.
-    """
-    pixels = bytearray(picture.tobytes("raw", "RGBX"))  # a copy that may be written to
-    return torch.frombuffer(pixels, dtype=torch.uint8).view(*picture.size[::-1], 4).permute(2, 0, 1)
 
 
 def open_image(file: str | Path) -> np.ndarray:
@@ -159,8 +150,9 @@ class FilesDataset(ArrayDataset):
 
     def _prepared(self, row: int) -> Tensor:
         """Picture `row`, decoded and resized: uint8 (3, h, w)."""
-        pixels = _pixels(read_picture(self._file(row), self.tfm.side))  # (4, h, w)
-        return self.tfm.prepare(pixels)[:3].contiguous()  # its own memory, also if it is a crop
+        picture = read_picture(self._file(row), self.tfm.side)
+        pixels = TF.pil_to_tensor(picture)  # (3, h, w), in memory (h, w, 3)
+        return self.tfm.prepare(pixels).contiguous()  # its own memory, also if it is a crop
 
     def _file(self, row: int) -> Path:
         return self.path / self.fnames[row]
