@@ -10,9 +10,8 @@ import sysconfig
 import zipfile
 from pathlib import Path
 
-import nbformat
 import pytest
-from nbformat.v4 import new_code_cell
+from conftest import cell
 
 ROOT = Path(__file__).resolve().parents[1]
 NOT_PACKED = {"course_utils/ruff.toml"}  # for those who work on the repository
@@ -155,10 +154,11 @@ def test_the_cell_for_colab_and_kaggle_is_all_that_a_lesson_needs(wheel, server,
     work = tmp_path / "content"
     work.mkdir()
     shutil.copy(wheel, work)
-    lesson = nbformat.read(ROOT / "nbs" / "lesson6-sgd.ipynb", as_version=4)
+    lesson = json.loads((ROOT / "nbs" / "lesson6-sgd.ipynb").read_text("utf-8"))
     sample = "from course_utils.data import get_data\nprint(get_data('mnist'))"
-    lesson.cells = [new_code_cell(before), new_code_cell(sample), *lesson.cells, new_code_cell(after)]
-    nbformat.write(lesson, work / "lesson6-sgd.ipynb")
+    first = [cell("code", before, id="cloud"), cell("code", sample, id="sample")]
+    lesson["cells"] = [*first, *lesson["cells"], cell("code", after, id="records")]
+    (work / "lesson6-sgd.ipynb").write_text(json.dumps(lesson), "utf-8")
 
     monkeypatch.chdir(work)
     for name in ("COURSE_HOME", "PYTHONPATH"):
@@ -175,7 +175,7 @@ def test_the_cell_for_colab_and_kaggle_is_all_that_a_lesson_needs(wheel, server,
     pins = (ROOT / "course_utils" / "data" / "requirements-data.txt").read_text("utf-8").splitlines()
     assert len(list((work / "course" / "data" / "packages").iterdir())) == len(pins)
     assert (work / "course" / "data" / "sample" / "mnist" / "mnist.npz").is_file()
-    cells = nbformat.read(work / "out.ipynb", as_version=4).cells
+    cells = json.loads((work / "out.ipynb").read_text("utf-8"))["cells"]
     shown = [out.get("data", {}) for cell in cells for out in cell.get("outputs", [])]
     tables = [data["text/html"] for data in shown if "text/html" in data]
     assert "0.0937" in "".join(tables[-1])  # the video's, out of original.toml
