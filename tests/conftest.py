@@ -42,12 +42,6 @@ def pytest_configure() -> None:
         del os.environ[name]
 
 
-def cell(kind: str, source: str, **more) -> dict:
-    """A cell in the notebook format, version 4."""
-    code = {"outputs": [], "execution_count": None} if kind == "code" else {}
-    return {"cell_type": kind, "metadata": {}, "source": source} | code | more
-
-
 @pytest.fixture
 def notebook() -> Callable[..., Path]:
     """write(path, sources, parameters): a notebook of code cells with its parameters cell."""

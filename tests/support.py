@@ -1,4 +1,4 @@
-"""Tiny pictures, data and networks for the tests of the picture modules."""
+"""Tiny notebooks, pictures, data and networks for tests."""
 
 import copy
 from pathlib import Path
@@ -13,6 +13,12 @@ from course_utils.core import DEVICE
 from course_utils.learner import Learner
 from course_utils.metrics import accuracy
 from course_utils.vision import ImageClassifierData
+
+
+def cell(kind: str, source: str, **more) -> dict:
+    """A cell in the notebook format, version 4."""
+    code = {"outputs": [], "execution_count": None} if kind == "code" else {}
+    return {"cell_type": kind, "metadata": {}, "source": source} | code | more
 
 
 def picture(rng: np.random.Generator, reddish: bool, size: tuple[int, int] = (40, 32)) -> Image.Image:

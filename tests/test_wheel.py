@@ -11,7 +11,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from conftest import cell
+from support import cell
 
 ROOT = Path(__file__).resolve().parents[1]
 NOT_PACKED = {"course_utils/ruff.toml"}  # for those who work on the repository
