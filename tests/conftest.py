@@ -45,6 +45,7 @@ def pytest_configure() -> None:
 @pytest.fixture
 def notebook() -> Callable[..., Path]:
     """write(path, sources, parameters): a notebook of code cells with its parameters cell."""
+    from support import cell
 
     def write(path: Path, sources: Sequence[str] = (BODY,), parameters: str = PARAMETERS) -> Path:
         kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
