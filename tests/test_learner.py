@@ -99,8 +99,16 @@ def test_resume_after_save_and_load_is_exact(learn, tmp_path):
 
 def test_load_names_what_is_saved(learn):
     learn.save("one")
-    with pytest.raises(FileNotFoundError, match=r"two\.pt: not saved yet \(saved here: one\)"):
+    with pytest.raises(FileNotFoundError, match=r"two\.pt: not saved yet \(saved here: one\)$"):
         learn.load("two")
+    learn.save("another")
+    with pytest.raises(FileNotFoundError, match=r"two\.pt: not saved yet \(saved here: another, one\)$"):
+        learn.load("two")
+
+
+def test_where_nothing_is_saved_it_says_so(learn):
+    with pytest.raises(FileNotFoundError, match=r"one\.pt: not saved yet \(saved here: nothing\)$"):
+        learn.load("one")
 
 
 def test_cycles_are_saved_at_their_ends(learn):

@@ -87,8 +87,9 @@ def test_a_vocabulary_that_a_field_has_is_kept(tmp_path):
     assert vocab.itos == words
     assert vocab.textify(second.trn_dl.dataset.x[:4, 0]) == ["d", "<unk>", "<unk>", "<unk>"]
     message = r"^min_freq=3 is not used: the field keeps its vocabulary of 6 tokens; a new Field makes a new one$"
-    with pytest.warns(UserWarning, match=message):
+    with pytest.warns(UserWarning, match=message) as warned:
         make("one.txt", "one.txt", min_freq=3)
+    assert warned[0].filename == __file__  # it points to the line that asks for it
     vocab.min_freq = None  # as in a field that an earlier version pickled
     make("one.txt", "one.txt", min_freq=3)
     field.build_vocab(["x"])  # by its own name it makes a new one
@@ -168,6 +169,27 @@ def test_validation_goes_from_the_longest_to_the_shortest(tmp_path):
     for no_test in (sets, [*sets, None], [*sets, TextDataset([])]):
         without = TextData.from_splits(tmp_path, no_test, 16)
         assert (without.test_dl, without.test_ds) == (None, None)
+
+
+def test_training_texts_come_in_another_order_at_each_pass(tmp_path):
+    data = TextData.from_splits(tmp_path, splits(40), 16)
+    passes = [[tuple(row) for x, _ in data.trn_dl for row in x.T.tolist()] for _ in range(2)]
+    assert passes[0] != passes[1]
+    reads = [sorted(tuple(n for n in row if n != data.pad_idx) for row in rows) for rows in passes]
+    assert reads[0] == reads[1] == sorted(tuple(data.vocab.numericalize(e.text).tolist()) for e in data.trn_ds.examples)
+
+
+def test_settings_of_a_classifier_reach_it(tmp_path):
+    data = TextData.from_splits(tmp_path, splits(20), 4)
+    encoder, head = data.get_model(
+        None, 70, 30, 12, 16, 2, 0.15, dropouti=0.25, dropoute=0.35, wdrop=0.45, dropouth=0.55
+    ).model
+    assert (encoder.max_seq, encoder.bptt, encoder.pad_token) == (70, 30, data.pad_idx)
+    assert (encoder.encoder.num_embeddings, encoder.encoder.embedding_dim) == (data.nt, 12)
+    assert [(rnn.input_size, rnn.hidden_size, rnn.wdrop) for rnn in encoder.rnns] == [(12, 16, 0.45), (16, 12, 0.45)]
+    assert (encoder.dropouti.p, encoder.dropoute, [drop.p for drop in encoder.dropouths]) == (0.25, 0.35, [0.55])
+    assert [drop.p for drop in head.layers if isinstance(drop, nn.Dropout)] == [0.15]
+    assert [(lin.in_features, lin.out_features) for lin in head.layers if isinstance(lin, nn.Linear)] == [(36, 2)]
 
 
 def test_texts_of_a_test_set_are_predicted_in_its_order(tmp_path):
@@ -259,6 +281,8 @@ def test_temperature_against_the_softmax():
         found = Counter(generate(Fixed(), letters(), "ab", 3000, temperature))
         expected = F.softmax(torch.tensor([0.0, 1, 2]) / temperature, 0)
         np.testing.assert_allclose([found[c] / 3000 for c in "abc"], expected, atol=0.03)
+    found = Counter(generate(Fixed(), letters(), "ab", 3000))  # 1 unless told otherwise
+    np.testing.assert_allclose([found[c] / 3000 for c in "abc"], F.softmax(torch.tensor([0.0, 1, 2]), 0), atol=0.03)
     assert generate(Fixed(), letters(), "ab", 3, temperature=0) == ["c"] * 3
     assert generate(Fixed(), letters(), "ab", 0) == []
 
@@ -362,6 +386,9 @@ def test_a_state_in_a_buffer_is_put_back_too():
     generate(model, letters(), "ab", 4)
     assert model.read.item() == 3
     assert model.state_dict()["read"].item() == 3
+    around = nn.Sequential(model)
+    generate(around, letters(), "ab", 4)
+    assert {k: v.tolist() for k, v in around.state_dict().items()} == {"0.read": [3]}
 
 
 @pytest.mark.real
