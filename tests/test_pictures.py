@@ -62,8 +62,9 @@ def test_missing_picture_is_named(tmp_path):
 @pytest.mark.parametrize(("side", "decoded"), [(0, 400), (30, 100), (50, 100), (51, 200), (100, 200), (101, 400)])
 def test_a_large_jpeg_is_decoded_at_twice_the_side_or_more(tmp_path, side, decoded):
     """At a half, a quarter or an eighth of its size, whichever is the last that has 2 * side; 0: whole."""
-    Image.effect_noise((600, 400), 60).convert("RGB").save(tmp_path / "a.jpg")
-    assert read_picture(tmp_path / "a.jpg", side).size == (decoded * 3 // 2, decoded)
+    for size, expected in (((600, 400), (decoded * 3 // 2, decoded)), ((400, 600), (decoded, decoded * 3 // 2))):
+        Image.effect_noise(size, 60).convert("RGB").save(tmp_path / "a.jpg")
+        assert read_picture(tmp_path / "a.jpg", side).size == expected
 
 
 # Every file is read in one way

@@ -46,6 +46,16 @@ def test_large_numbers_and_none_at_all(capsys, clock):
     assert "NaN" in capsys.readouterr().out
 
 
+def test_seconds_have_one_decimal_and_rows_stand_under_their_names(capsys, clock):
+    """Each row is printed when its epoch ends, before anybody knows the next."""
+    table = EpochTable(["trn_loss", "val_loss"], 3)
+    for loss, seconds in ((0.5, 2.34), (150.25, 61.06), (-12.0, 0.0)):
+        epoch(table, clock, [loss, -loss], seconds=seconds)
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[-1] for line in lines] == ["seconds", "2.3", "61.1", "0.0"]
+    assert len({len(line) for line in lines}) == 1
+
+
 def test_two_metrics_of_one_name_have_a_column_each(capsys, clock):
     epoch(EpochTable(["trn_loss", "top", "top"], 1), clock, [1.0, 2.0, 3.0])
     assert capsys.readouterr().out.split()[-4:] == ["1.00000", "2.00000", "3.00000", "2.0"]
