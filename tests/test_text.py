@@ -45,6 +45,13 @@ def test_files_are_read_in_order_with_an_end_each(tmp_path):
     assert (" ".join(again.trn_ds[0].text), again.test_dl) == ("a b <eos>", None)
 
 
+def test_64_streams_of_70_tokens_unless_told_otherwise(tmp_path):
+    files(tmp_path, trn="a b c " * 2000)
+    md = LanguageModelData.from_text_files(tmp_path, Field(), "trn.txt", "trn.txt")
+    assert (md.bs, md.bptt, md.nt) == (64, 70, 6)  # a token that is there once is enough
+    assert md.val_dl.dataset.x.shape == (6000 // 64, 64)
+
+
 def test_batches_are_of_the_sets_they_are_named_after(tmp_path):
     files(tmp_path, trn="a b c " * 300, val="b a " * 300, test="c a " * 300)
     md = LanguageModelData.from_text_files(tmp_path, Field(), "trn.txt", "val.txt", "test.txt", bs=3, bptt=20)
@@ -171,12 +178,18 @@ def test_validation_goes_from_the_longest_to_the_shortest(tmp_path):
         assert (without.test_dl, without.test_ds) == (None, None)
 
 
-def test_training_texts_come_in_another_order_at_each_pass(tmp_path):
-    data = TextData.from_splits(tmp_path, splits(40), 16)
-    passes = [[tuple(row) for x, _ in data.trn_dl for row in x.T.tolist()] for _ in range(2)]
-    assert passes[0] != passes[1]
-    reads = [sorted(tuple(n for n in row if n != data.pad_idx) for row in rows) for rows in passes]
-    assert reads[0] == reads[1] == sorted(tuple(data.vocab.numericalize(e.text).tolist()) for e in data.trn_ds.examples)
+def test_training_batches_are_made_anew_at_each_pass(tmp_path):
+    """Of every text once."""
+    data = TextData.from_splits(tmp_path, splits(200), 2)
+
+    def words(row):
+        return tuple(n for n in row if n != data.pad_idx)
+
+    passes = [[sorted(map(words, x.T.tolist())) for x, _ in data.trn_dl] for _ in range(2)]
+    assert sorted(passes[0]) != sorted(passes[1])
+    texts = sorted(tuple(data.vocab.numericalize(example.text).tolist()) for example in data.trn_ds.examples)
+    for batches in passes:
+        assert sorted(text for batch in batches for text in batch) == texts
 
 
 def test_settings_of_a_classifier_reach_it(tmp_path):
@@ -326,6 +339,8 @@ def test_generating_reads_the_start_once_and_from_the_beginning(md):
     learn.fit(1e-2, 1)
     start = ["w1", "w4", "w2"]
     first = generate(learn.model, field, " ".join(start), 5, temperature=0)
+    with torch.no_grad():
+        learn.model.eval()(field.numericalize([["w3", "w7", "w5"] * 9]))  # it has read another text
     assert generate(learn.model, field, " ".join(start), 5, temperature=0) == first
     for word in first:  # the whole text anew for each word
         learn.model.eval().reset()
@@ -389,6 +404,7 @@ def test_a_state_in_a_buffer_is_put_back_too():
     around = nn.Sequential(model)
     generate(around, letters(), "ab", 4)
     assert {k: v.tolist() for k, v in around.state_dict().items()} == {"0.read": [3]}
+    assert not dict(around.named_buffers(recurse=False))
 
 
 @pytest.mark.real
