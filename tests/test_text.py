@@ -339,8 +339,6 @@ def test_generating_reads_the_start_once_and_from_the_beginning(md):
     learn.fit(1e-2, 1)
     start = ["w1", "w4", "w2"]
     first = generate(learn.model, field, " ".join(start), 5, temperature=0)
-    with torch.no_grad():
-        learn.model.eval()(field.numericalize([["w3", "w7", "w5"] * 9]))  # it has read another text
     assert generate(learn.model, field, " ".join(start), 5, temperature=0) == first
     for word in first:  # the whole text anew for each word
         learn.model.eval().reset()
@@ -384,6 +382,24 @@ def test_generating_leaves_the_model_as_it_was(md, fails):
     assert [m.training for m in model.modules()] == modes
     with torch.no_grad():
         torch.testing.assert_close(model(x[10:20])[0], expected, rtol=0, atol=0)
+
+
+def test_generating_begins_with_a_reset():
+    """The model says "a" after one token, "b" after two, "c" after three, and so on from the start."""
+
+    class Counting(nn.Module):
+        read = 2
+
+        def reset(self):
+            self.read = 0
+
+        def forward(self, x):
+            self.read += x.numel()
+            return F.one_hot(torch.tensor([2 + (self.read - 1) % 3]), 5).float()
+
+    model = Counting()
+    assert generate(model, letters(), "a", 4, temperature=0) == ["a", "b", "c", "a"]
+    assert model.read == 2
 
 
 def test_a_state_in_a_buffer_is_put_back_too():
