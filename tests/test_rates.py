@@ -92,6 +92,15 @@ def test_a_cycle_that_would_never_end_is_refused(nb, mult):
         sgdr(nb, mult)
 
 
+def test_what_is_just_within_bounds_is_taken():
+    assert [make(1, 10, 4)(0).factor for make in (circular, circular_beta)] == [0.1, 0.1]  # a cycle of one iteration
+    assert sgdr(1)(1).factor == 1
+    for div in (1, 0.5):  # from the base rate, or twice as much
+        assert [make(10, div, 4)(0).factor for make in (circular, circular_beta)] == [1 / div, 1 / div]
+    assert factors(circular(10, 10, 1), 10) == pytest.approx([0.1 + 0.09 * i for i in range(10)])  # up all the way
+    assert circular(10, 10, 4)(2).factor == 1  # the top is an iteration: 10 // 4
+
+
 def triangle(i, length, cut_div=4, div=10):
     """By hand: up from 1/div in length // cut_div iterations, then down again."""
     top = length // cut_div
