@@ -313,5 +313,7 @@ def _as_it_was(model: nn.Module) -> Iterator[None]:
         yield
     finally:
         for m, attributes, buffers in before:
+            for new in vars(m).keys() - attributes.keys():
+                delattr(m, new)
             vars(m).update(attributes)
             m._buffers.update(buffers)

@@ -46,6 +46,12 @@ def test_transforms_are_chosen_once():
         ds.tfm = tfm
 
 
+def test_what_identifies_the_inputs_is_every_array_but_the_targets():
+    a, b, y = np.arange(6.0).reshape(3, 2), np.arange(3), np.array([7, 8, 9])
+    for got, array in zip(ArrayDataset(a, b, y).contents(), (a, b), strict=True):
+        np.testing.assert_array_equal(got, array)
+
+
 def test_denorm_without_transforms():
     with pytest.raises(ValueError, match="made without tfm: there is nothing to undo"):
         ArrayDataset(np.zeros(3)).denorm(np.zeros((3, 4, 4)))
@@ -154,6 +160,12 @@ def test_no_training_batch_has_a_single_row_unless_there_is_no_other(n, bs, size
     dl = BatchLoader(ArrayDataset(np.zeros(n), np.zeros(n)), bs, shuffle=True)
     assert [len(y) for _, y in dl] == sizes
     assert len(dl) == len(sizes)
+
+
+def test_batches_of_one_row_are_what_was_asked_for():
+    for shuffle in (False, True):
+        dl = BatchLoader(ArrayDataset(np.arange(3.0), np.arange(3)), 1, shuffle)
+        assert sorted(y.tolist() for _, y in dl) == [[0], [1], [2]]
 
 
 def test_empty_set_is_refused():

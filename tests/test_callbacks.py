@@ -191,6 +191,12 @@ def test_the_first_metric_decides_not_the_loss():
 
 def test_of_equal_metrics_the_lower_loss():
     assert saved([(1.0, 0.5), (0.9, 0.5), (0.95, 0.5), (1.1, 0.5)]) == [0, 1]
+    assert saved([(1.0, 0.5), (1.0, 0.5)]) == saved([(1.0,), (1.0,)]) == [0]  # of equal epochs the first
+
+
+def test_metrics_behind_the_first_decide_nothing():
+    nan = float("nan")
+    assert saved([(1.0, 0.5, 0.9), (1.0, 0.6, 0.1), (1.0, 0.55, 1.0), (1.0, 0.7, nan, nan)]) == [0, 1, 3]
 
 
 def test_means_over_batches_that_differ_in_rounding_are_equal():

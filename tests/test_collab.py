@@ -170,6 +170,12 @@ def test_either_dropout_of_the_network_works_in_training_only(p1, p2):
     assert torch.equal(model(cats, None), model(cats, None))
 
 
+def test_the_net_has_the_sizes_of_the_video_unless_told_otherwise():
+    model = EmbeddingNet(50, 3, 7, 1, 5)
+    assert (model.lin1.in_features, model.lin1.out_features, model.lin2.in_features) == (100, 10, 10)
+    assert (model.drop1.p, model.drop2.p) == (0.05, 0.5)
+
+
 @pytest.mark.parametrize("kind", [EmbeddingDot, EmbeddingDotBias, EmbeddingNet])
 def test_users_and_items_have_tables_of_their_own_size(kind):
     scores = () if kind is EmbeddingDot else (1, 5)

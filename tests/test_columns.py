@@ -74,7 +74,7 @@ def test_an_order_is_drawn_when_an_epoch_begins():
     assert torch.cat([x for x, _, _ in epoch]).tolist() == expected
 
 
-@pytest.mark.parametrize(("free", "moves"), [(400, False), (2000, True)])
+@pytest.mark.parametrize(("free", "moves"), [(400, False), (960, False), (970, True), (2000, True)])
 def test_a_table_moves_to_a_gpu_where_it_takes_less_than_half_of_the_free_memory(monkeypatch, free, moves):
     """40 rows of 8 bytes, and as many of 4: 480 bytes."""
     moved = []

@@ -12,8 +12,9 @@ SZ, CLASSES = 8, ["ape", "bee", "cat"]
 
 
 def results(probs, y, classes=CLASSES):
-    """Of pictures that are grey, the i-th with brightness i / 10."""
-    grey = np.broadcast_to(np.arange(len(y))[:, None, None, None] / 10, (len(y), SZ, SZ, 3)).astype(np.float32)
+    """Of pictures that are grey, the i-th with brightness i / 10; of more than ten, with i / their number."""
+    levels = np.arange(len(y))[:, None, None, None] / max(10, len(y))
+    grey = np.broadcast_to(levels, (len(y), SZ, SZ, 3)).astype(np.float32)
     ds = ArrayDataset(grey, np.array(y), tfm=Transforms(SZ, ((0, 0, 0), (1, 1, 1)), CropType.CENTER))
     ds.classes = classes
     return ImageModelResults(ds, np.log(probs))
@@ -93,3 +94,45 @@ def test_probabilities_are_refused_and_logarithms_are_not(by_hand):
             ImageModelResults(by_hand.ds, probs)
     sure = np.log(np.array([[1, 0, 0]] * 5) + 1e-9)  # a little above 0
     assert ImageModelResults(by_hand.ds, sure).correct.tolist() == [True] * 4 + [False]
+
+
+def shown():
+    """(brightness of each picture, titles, title of all) of the last figure."""
+    fig = plt.gcf()
+    pictures = [round(float(ax.images[0].get_array().mean()), 3) for ax in fig.axes]
+    titles = [ax.get_title() for ax in fig.axes]
+    plt.close("all")
+    return pictures, titles, fig.get_suptitle()
+
+
+def test_a_gallery_of_random_answers(by_hand):
+    """The pictures of 0, 0.2 and 0.3 are right, those of 0.1 and 0.4 wrong; titles are probabilities of a class."""
+    for is_correct, rows, title in ((True, [0, 2, 3], "Random correct"), (False, [1, 4], "Random incorrect")):
+        for given, y in (((), 1), ((2,), 2)):
+            by_hand.plot_random(is_correct, *given)
+            pictures, titles, over = shown()
+            assert sorted(pictures) == [row / 10 for row in rows]
+            assert titles == [f"{by_hand.probs[round(10 * p), y]:.3f}" for p in pictures]
+            assert over == title
+    np.random.seed(0)  # noqa: NPY002  the generator of the videos
+    orders = {tuple(by_hand.rand_by_correct(True)) for _ in range(50)}
+    assert len(orders) == 6
+    assert {tuple(by_hand.rand_by_correct(True, 1)) for _ in range(50)} == {(0,), (2,), (3,)}
+
+
+def test_a_gallery_of_what_cannot_be_decided(by_hand):
+    by_hand.plot_most_uncertain()
+    assert shown() == ([0.2, 0.4, 0.1, 0], ["0.300", "0.200", "0.700", "0.100"], "Most uncertain")
+    by_hand.plot_most_uncertain(2)
+    assert shown()[1] == ["0.300", "0.600", "0.200", "0.100"]
+    by_hand.plot_val_with_title(np.array([4, 0]), "Two")
+    assert shown() == ([0.4, 0], ["0.200", "0.100"], "Two")
+
+
+def test_four_unless_told_otherwise_and_of_equal_ones_the_first():
+    right, wrong = results([[0.7, 0.3]] * 40, [0] * 40), results([[0.3, 0.7]] * 40, [0] * 40)
+    assert right.most_by_correct(0, True).tolist() == [0, 1, 2, 3]
+    assert wrong.most_by_correct(0, False).tolist() == [0, 1, 2, 3]
+    assert right.most_by_uncertain().tolist() == [0, 1, 2, 3]
+    assert len(set(right.rand_by_correct(True))) == 4
+    assert right.most_by_correct(0, True, 40).tolist() == right.most_by_uncertain(40).tolist() == [*range(40)]

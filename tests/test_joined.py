@@ -90,6 +90,7 @@ def test_the_layout_is_the_one_drawn():
 def test_a_table_is_the_memory_that_trains():
     embs = JoinedEmbeddings(SIZES)
     assert [tuple(table.weight.shape) for table in embs] == SIZES
+    assert all(table.weight.requires_grad for table in embs)
     with torch.no_grad():
         embs[1].weight[1, 0] = 42
     codes = torch.tensor([[0, 1, 0]])

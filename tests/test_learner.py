@@ -88,8 +88,16 @@ def test_resume_after_save_and_load_is_exact(learn, tmp_path):
 
 def test_load_names_what_is_saved(learn):
     learn.save("one")
-    with pytest.raises(FileNotFoundError, match=r"two\.pt: not saved yet \(saved here: one\)"):
+    with pytest.raises(FileNotFoundError, match=r"two\.pt: not saved yet \(saved here: one\)$"):
         learn.load("two")
+    learn.save("another")
+    with pytest.raises(FileNotFoundError, match=r"two\.pt: not saved yet \(saved here: another, one\)$"):
+        learn.load("two")
+
+
+def test_where_nothing_is_saved_it_says_so(learn):
+    with pytest.raises(FileNotFoundError, match=r"one\.pt: not saved yet \(saved here: nothing\)$"):
+        learn.load("one")
 
 
 def test_cycles_are_saved_at_their_ends(learn):
@@ -130,6 +138,31 @@ def test_summary_lists_layers(learn):
     text = str(learn.summary())
     assert "BatchNorm1d" in text
     assert f"{sum(p.numel() for p in learn.model.parameters()):,}" in text
+
+
+def test_summary_goes_two_levels_down_unless_told_otherwise(tmp_path):
+    learn = Learner(array_data(tmp_path), nn.Sequential(nn.Sequential(nn.Sequential(nn.Linear(10, 3), nn.ReLU()))))
+    one, two, three = (str(learn.summary(depth)) for depth in (1, 2, 3))
+    assert str(learn.summary()) == two
+    assert len({one, two, three}) == 3
+    assert "ReLU" in three
+    assert "ReLU" not in two
+
+
+@pytest.mark.parametrize("is_test", [False, True])
+def test_tta_puts_the_plain_predictions_first_then_those_of_augmented_pictures(learn, is_test):
+    """One plain pass in four, rounded up. The augmented loaders here hand out other numbers in their place."""
+    for name in ("aug_dl", "test_aug_dl"):
+        plain = learn.data.test_dl if name == "test_aug_dl" else learn.data.val_dl
+        setattr(learn.data, name, [(10 * x, y) for x, y in plain])
+    learn.fit(0.1, 1)
+    expected, y = learn.predict_with_targs(is_test)
+    augmented = learn.predict_dl(learn.data.test_aug_dl if is_test else learn.data.aug_dl)
+    assert not np.allclose(expected, augmented)
+    for given, n_plain, n_aug in (((), 1, 4), ((3,), 1, 3), ((4,), 1, 4), ((5,), 2, 5), ((0,), 1, 0)):
+        preds, targs = learn.TTA(*given, is_test=is_test)
+        np.testing.assert_allclose(preds, [expected] * n_plain + [augmented] * n_aug, rtol=1e-5)
+        np.testing.assert_array_equal(targs, y)
 
 
 @pytest.mark.parametrize(

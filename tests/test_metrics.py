@@ -91,6 +91,12 @@ def test_accuracies_against_scikit_learn():
     assert accuracy_thresh(0.3)(torch.tensor(many), torch.tensor(truth)).item() == pytest.approx(expected)
 
 
+def test_accuracy_of_two_classes():
+    preds, targs = np.array([[0.9, 0.1], [0.2, 0.8], [0.6, 0.4]]), np.array([0, 1, 1])
+    assert accuracy_np(preds, targs) == accuracy_score(targs, preds.argmax(1))
+    assert accuracy(torch.tensor(preds), torch.tensor(targs)).item() == pytest.approx(2 / 3)
+
+
 @pytest.mark.parametrize("metric", [accuracy, accuracy_np])
 @pytest.mark.parametrize("shape", [(3, 1), (3,)])
 def test_accuracy_of_a_single_column_of_scores_is_refused(metric, shape):
@@ -138,6 +144,12 @@ def test_rmspe_by_hand():
     assert exp_rmspe(np.log(predicted), np.log(sales)) == pytest.approx(expected)
     column = torch.tensor(predicted).log()[:, None]
     assert exp_rmspe(column, torch.tensor(sales).log()) == pytest.approx(expected)
+
+
+def test_rmspe_of_sales_below_1():
+    sales, predicted = np.array([0.5, 0.25, 1.0]), np.array([0.4, 0.3, 1.0])
+    expected = math.sqrt((0.2**2 + 0.2**2 + 0) / 3)
+    assert exp_rmspe(np.log(predicted), np.log(sales)) == pytest.approx(expected)
 
 
 @pytest.mark.parametrize("bad", [0.0, math.nan])

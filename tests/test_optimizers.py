@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from support import array_data, mlp, state
 from torch import nn
 
+from course_utils import optimizers
 from course_utils.core import DEVICE, set_seed, to_device
 from course_utils.learner import LayerOptimizer, Learner, fit, set_lrs
 from course_utils.optimizers import stepped_together
@@ -184,3 +185,28 @@ def test_a_step_sees_the_rate_of_its_own_batch(learn, kind):
     assert [lr for *_, lr in rates] == learn.sched.lrs
     np.testing.assert_allclose(rates, np.outer(learn.sched.lrs, [0.01, 0.1, 1]))
     assert len(set(learn.sched.lrs)) > 4
+
+
+@pytest.mark.parametrize(("device", "adagrad"), [("cpu", True), ("cuda", None)])
+def test_adagrad_has_one_kernel_a_step_on_a_cpu_alone(monkeypatch, device, adagrad):
+    """A fused step on a GPU is refused by PyTorch; the optimizer itself looks at its parameters, which are here."""
+    monkeypatch.setattr(optimizers, "DEVICE", torch.device(device))
+    model = mlp().to("cpu")
+    for opt_fn in (torch.optim.Adagrad, partial(torch.optim.Adagrad, eps=1e-8)):
+        assert LayerOptimizer(opt_fn, model, 0.1).opt.defaults["fused"] is adagrad
+    assert LayerOptimizer(torch.optim.Adam, model, 0.1).opt.defaults["fused"] is True
+    assert LayerOptimizer(partial(torch.optim.SGD, momentum=0.9), model, 0.1).opt.defaults["fused"] is True
+
+
+def test_rates_and_decays_that_do_not_fit_are_named():
+    groups = list(mlp())
+    with pytest.raises(ValueError, match=r"^2 wds for 3 layer groups: give one number or 3$"):
+        LayerOptimizer(torch.optim.SGD, groups, 0.1, [0, 1])
+    for wds in (-1, [0, np.nan, 0], [0, 0, np.inf]):
+        with pytest.raises(ValueError, match=r"^wds must be finite and not negative, got \["):
+            LayerOptimizer(torch.optim.SGD, groups, 0.1, wds)
+    opt = LayerOptimizer(torch.optim.SGD, groups, [0, 0.1, 0.2]).opt  # a rate of 0 holds a group
+    for lrs in (-0.1, [0.1, 0.1, np.nan], [np.inf, 0, 0]):
+        with pytest.raises(ValueError, match=r"^rates must be finite and not negative, got \["):
+            set_lrs(opt, lrs)
+    assert [group["lr"] for group in opt.param_groups] == [0, 0.1, 0.2]

@@ -11,7 +11,7 @@ from support import picture_folder, size_of
 from course_utils import pictures
 from course_utils.batches import BatchLoader
 from course_utils.core import to_np
-from course_utils.pictures import FilesDataset, open_image, read_picture
+from course_utils.pictures import FilesDataset, open_image, picture_names, read_picture
 from course_utils.transforms import CropType, imagenet_stats, tfms_from_stats
 from course_utils.vision import ImageClassifierData
 
@@ -62,8 +62,9 @@ def test_missing_picture_is_named(tmp_path):
 @pytest.mark.parametrize(("side", "decoded"), [(0, 400), (30, 100), (50, 100), (51, 200), (100, 200), (101, 400)])
 def test_a_large_jpeg_is_decoded_at_twice_the_side_or_more(tmp_path, side, decoded):
     """At a half, a quarter or an eighth of its size, whichever is the last that has 2 * side; 0: whole."""
-    Image.effect_noise((600, 400), 60).convert("RGB").save(tmp_path / "a.jpg")
-    assert read_picture(tmp_path / "a.jpg", side).size == (decoded * 3 // 2, decoded)
+    for size, expected in (((600, 400), (decoded * 3 // 2, decoded)), ((400, 600), (decoded, decoded * 3 // 2))):
+        Image.effect_noise(size, 60).convert("RGB").save(tmp_path / "a.jpg")
+        assert read_picture(tmp_path / "a.jpg", side).size == expected
 
 
 # Every file is read in one way
@@ -136,6 +137,14 @@ def test_resized_copies_are_upright_once(tmp_path, name):
     copies = data.resize(64)
     first, second = (d.val_ds.denorm(d.val_ds[0][0]) for d in (data, copies))
     np.testing.assert_allclose(first[[4, 4, -5, -5], [4, -5, 4, -5]], second[[4, 4, -5, -5], [4, -5, 4, -5]], atol=0.03)
+
+
+def test_names_of_all_kinds_of_pictures_in_their_order(tmp_path):
+    names = [*(name for name, _, _ in KINDS if "." in name), "LARGE.JPG", "b.jpeg", "C.PNG", "d.Webp", "e.GIF", "f.BMP"]
+    for name in [*names, ".hidden.jpg", "notes.txt", "a.jpg.part", "jpg", "a.tiff"]:
+        (tmp_path / "x").mkdir(exist_ok=True)
+        (tmp_path / "x" / name).touch()
+    assert picture_names(tmp_path / "x", tmp_path) == sorted(f"x/{name}" for name in names)
 
 
 # A data set of files
@@ -214,6 +223,16 @@ def test_what_identifies_the_inputs_is_what_was_read(files):
     assert [row for row in range(12) if after[row] != before[row]] == [5]
     fresh = FilesDataset(files.fnames, files.y, files.path, files.tfm).contents()
     assert [row for row in range(12) if fresh[row] != before[row]] == [4, 5]
+
+
+def test_what_was_read_is_known_of_each_batch(files):
+    before = files.contents()
+    for rows in ([4, 5], [6], [0, 1]):
+        files.batch(torch.tensor(rows))
+    for name in files.fnames:
+        Image.new("RGB", (50, 50)).save(files.path / name)
+    after = files.contents()
+    assert [row for row in range(12) if after[row] == before[row]] == [0, 1, 4, 5, 6]
 
 
 # Memory

@@ -33,6 +33,7 @@ def test_pictures_fill_the_rows_in_order(rng):
     assert not any(ax.axison for ax in axes)
     left = [ax.get_subplotspec().colspan.start for ax in axes]
     assert left == [0, 1, 2, 0, 1, 2]
+    assert plt.gcf().get_constrained_layout()  # titles do not run into the pictures above
 
 
 def test_axes_of_a_picture_in_any_order(rng):
@@ -66,6 +67,8 @@ def test_confusion_matrix_has_a_row_for_each_true_class():
     assert [t.get_text() for t in ax.get_yticklabels()] == ["ape", "bee"]
     assert [t.get_text() for t in ax.get_xticklabels()] == ["ape", "bee"]
     assert (ax.get_ylabel(), ax.get_xlabel()) == ("True label", "Predicted label")
+    assert plt.gcf().axes == [ax]  # no scale of colours beside the numbers
+    assert ax.images[0].get_cmap().name == "Blues"
 
 
 def test_shares_are_those_of_each_true_class():

@@ -37,10 +37,23 @@ def test_text_has_the_names_once_and_a_row_an_epoch(capsys, clock):
 
 
 def test_large_numbers_and_none_at_all(capsys, clock):
+    for value, shown in ((9999.5, "9999.50000"), (-9999.5, "-9999.50000"), (1e4, "1.0e+04"), (-1e4, "-1.0e+04")):
+        epoch(EpochTable(["trn_loss"], 1), clock, [value])
+        assert capsys.readouterr().out.split()[-2] == shown
     epoch(EpochTable(["trn_loss"], 1), clock, [123456.0])
     assert capsys.readouterr().out.split()[-2:] == ["1.2e+05", "2.0"]
     epoch(EpochTable(["trn_loss"], 1), clock, [math.nan])
     assert "NaN" in capsys.readouterr().out
+
+
+def test_seconds_have_one_decimal_and_rows_stand_under_their_names(capsys, clock):
+    """Each row is printed when its epoch ends, before anybody knows the next."""
+    table = EpochTable(["trn_loss", "val_loss"], 3)
+    for loss, seconds in ((0.5, 2.34), (150.25, 61.06), (-12.0, 0.0)):
+        epoch(table, clock, [loss, -loss], seconds=seconds)
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[-1] for line in lines] == ["seconds", "2.3", "61.1", "0.0"]
+    assert len({len(line) for line in lines}) == 1
 
 
 def test_two_metrics_of_one_name_have_a_column_each(capsys, clock):
@@ -54,7 +67,7 @@ def shown(monkeypatch):
     pages = []
     handle = SimpleNamespace(update=lambda table: pages.append(table._repr_html_()))
     monkeypatch.setattr(progress, "get_ipython", lambda: SimpleNamespace(kernel=object()))
-    monkeypatch.setattr(progress, "display", lambda table, display_id: handle)
+    monkeypatch.setattr(progress, "display", lambda table, display_id: handle if display_id else None)
     return pages
 
 
@@ -64,11 +77,11 @@ def test_a_notebook_shows_a_bar_once_a_second_and_the_row_at_the_end(shown, cloc
     bars = [page for page in shown if "<progress" in page]
     assert [page.split("</progress> ")[1] for page in bars] == ["0/10", "3/10", "6/10", "9/10"]
     assert "epoch 1 of 2 <progress value=3 max=10>" in bars[1]
-    assert "<progress" not in shown[-1]
+    assert shown[-1].endswith("</table>")
     assert "<td>0.50000</td>" in shown[-1].replace("\n", "")
     assert capsys.readouterr().out == ""
     table.draw()
-    assert "<progress" not in shown[-1]
+    assert shown[-1].endswith("</table>")
 
 
 def test_a_loader_without_a_length_shows_how_far_it_is(shown, clock):

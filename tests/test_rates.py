@@ -44,6 +44,13 @@ def test_sgdr_has_the_originals_values():
     assert rates[100] == 1.0
 
 
+@pytest.mark.parametrize("nb", [19, 20, 21, 419, 420, 421])
+def test_the_first_twentieth_of_a_cycle_is_a_warm_up(nb):
+    """As long as i < nb / 20, in whole numbers: 20 i < nb."""
+    slow = [i for i, factor in enumerate(factors(sgdr(nb), nb // 2)) if factor == 0.01]
+    assert slow == [i for i in range(nb) if 20 * i < nb]
+
+
 def test_use_clr_has_the_originals_values():
     rates = factors(circular(1000, 32, 10), 1000)
     assert rates[0] == pytest.approx(0.03125)
@@ -85,6 +92,15 @@ def test_a_cycle_that_would_never_end_is_refused(nb, mult):
         sgdr(nb, mult)
 
 
+def test_what_is_just_within_bounds_is_taken():
+    assert [make(1, 10, 4)(0).factor for make in (circular, circular_beta)] == [0.1, 0.1]  # a cycle of one iteration
+    assert sgdr(1)(1).factor == 1
+    for div in (1, 0.5):  # from the base rate, or twice as much
+        assert [make(10, div, 4)(0).factor for make in (circular, circular_beta)] == [1 / div, 1 / div]
+    assert factors(circular(10, 10, 1), 10) == pytest.approx([0.1 + 0.09 * i for i in range(10)])  # up all the way
+    assert circular(10, 10, 4)(2).factor == 1  # the top is an iteration: 10 // 4
+
+
 def triangle(i, length, cut_div=4, div=10):
     """By hand: up from 1/div in length // cut_div iterations, then down again."""
     top = length // cut_div
@@ -102,6 +118,31 @@ def test_each_cycle_has_a_triangle_of_its_length(mult):
     np.testing.assert_allclose([step.factor for step in got], expected, atol=1e-12)
     heights = (np.array(expected) - 0.1) / 0.9
     np.testing.assert_allclose([step.momentum for step in got], 0.95 - 0.1 * heights, atol=1e-12)
+
+
+@pytest.mark.parametrize(("nb", "pct"), [(200, 0), (1000, 10), (200, 40), (1000, 75), (333, 33.3)])
+def test_use_clr_beta_goes_up_down_and_far_down_along_lines(nb, pct):
+    """By hand: two legs of equal length, and what is left of the cycle."""
+    plan, leg = circular_beta(nb, 8, pct, (0.95, 0.85)), int(nb * (100 - pct) / 200)
+    for i in range(nb):
+        if i <= 2 * leg:
+            height = i / leg if i <= leg else (2 * leg - i) / leg
+            expected = (1 / 8 + 7 / 8 * height, 0.95 - 0.1 * height)
+        else:
+            share = (i - 2 * leg) / (nb - 2 * leg)
+            expected = (1 / 8 - share * (1 / 8 - 1 / 800), 0.95)
+        assert plan(i) == pytest.approx(expected, abs=1e-12)
+
+
+def test_all_of_a_cycle_may_be_its_end():
+    assert factors(circular_beta(100, 8, 100), 100)[1:] == pytest.approx(np.linspace(1 / 8, 1 / 800, 101)[1:-1])
+
+
+@pytest.mark.parametrize("plan", [sgdr(30), circular(30, 10, 4, (0.9, 0.8)), circular_beta(30, 10, 10, (0.9, 0.8))])
+def test_unless_told_otherwise_all_cycles_are_as_long_as_the_first(plan):
+    """Seen from the second on: the first begins with the warm-up."""
+    for k in (2, 3):
+        assert [plan(30 * k + i) for i in range(30)] == [plan(30 + i) for i in range(30)]
 
 
 @pytest.mark.parametrize("mult", [1, 2])
@@ -125,8 +166,14 @@ def test_without_momenta_the_momentum_is_left_alone():
         (circular, (10, 0.5), "not 10 and 0.5"),
         (circular, (math.nan, 4), "not nan and 4"),
         (circular_beta, (-1, 10), "div must be above 0 and pct from 0 to 100, not -1 and 10"),
+        (circular_beta, (0, 10), "not 0 and 10"),
         (circular_beta, (10, 101), "not 10 and 101"),
+        (circular_beta, (10, -1), "not 10 and -1"),
         (circular, (10, 4, (0.95, 1.5)), "momentum lies between 0 and 1"),
+        (circular, (10, 4, (1, 0.85)), "unlike one of 1 and 0.85"),
+        (circular, (10, 4, (0.95, 1)), "unlike one of 0.95 and 1"),
+        (circular, (10, 4, (-0.1, 0.85)), "unlike one of -0.1 and 0.85"),
+        (circular_beta, (10, 10, (0.95, -0.1)), "unlike one of 0.95 and -0.1"),
     ],
 )
 def test_shapes_that_are_none_are_refused(make, numbers, message):

@@ -239,6 +239,7 @@ def test_regularisation_by_hand():
     raw, dropped = torch.tensor([[[1.0]], [[3]], [[2]]]), torch.tensor([[[0.0]], [[6]], [[3]]])
     found = rn.seq2seq_reg(None, [raw, dropped], torch.tensor(10.0), alpha=2, beta=3)
     assert found.item() == pytest.approx(10 + 2 * (36 + 9) / 3 + 3 * (4 + 1) / 2)
+    assert rn.seq2seq_reg(None, [raw[:2], dropped[:2]], torch.tensor(1.0), beta=3).item() == 1 + 3 * 4
     assert rn.seq2seq_reg(None, [raw[:1], dropped[:1]], torch.tensor(1.0), beta=3).item() == 1
     model = lm(dropout=0.5)
     _, raw, dropped = model(torch.randint(0, 11, (5, 2)))
@@ -503,5 +504,7 @@ def test_weights_without_words_are_taken(tmp_path):
     other.save("new")
     learn.load("new")
     plain = {k: v.clone() for k, v in language_learner(tmp_path, "e f g h").model.state_dict().items()}
+    bare = rn.get_language_model(other.data.nt, 6, 8, 2)  # made without a vocabulary
+    bare.load_state_dict(language_learner(tmp_path, "e f g h").model.to("cpu").state_dict())
     other.model.load_state_dict(plain)  # tensors alone, such as `lr_find` keeps
     assert torch.equal(other.model[0].encoder.weight, plain["0.encoder.weight"])

@@ -63,6 +63,13 @@ def test_sched_sets_momentum(kind):
         assert [group["betas"][1] for group in opt.param_groups] == [0.999] * 2
 
 
+def test_the_loss_of_each_epoch_is_kept_where_there_is_one():
+    sched = Sched(optimizer())
+    for metrics in ([0.5, 0.9], [0.25], []):
+        assert not sched.on_epoch_end(metrics)
+    assert sched.val_losses == [0.5, 0.25]
+
+
 def test_without_a_schedule_of_momentum_it_stays():
     opt = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=1.0, momentum=0.7)
     run(Sched(opt, sgdr(10)), [1.0] * 3)
@@ -84,6 +91,12 @@ def test_finder_stops_when_the_loss_blows_up():
     assert run(LRFinder(optimizer(), constant), [1.0] * 30 + [500.0] * 5) == 30
     assert run(LRFinder(optimizer(), constant), [1.0] * 8 + [500.0]) is None  # best counts after ten
     assert run(LRFinder(optimizer(), constant), [1.0, math.nan]) == 1
+
+
+@pytest.mark.parametrize(("n", "stopped"), [(9, None), (10, None), (11, 11), (12, 12)])
+def test_the_best_is_looked_for_from_the_11th_batch_on(n, stopped):
+    """Of n batches, and one in which the loss blows up."""
+    assert run(LRFinder(optimizer(), constant), [1.0] * n + [500.0]) == stopped
 
 
 def far_above(best, worse):

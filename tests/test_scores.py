@@ -103,6 +103,16 @@ def test_class_losses_of_batches_add_up_to_that_of_the_set(loss, bs):
     assert score.value() == pytest.approx(loss(out, y).item(), rel=1e-6)
 
 
+def test_a_class_of_the_number_100_counts():
+    """PyTorch's number for "no class" is -100."""
+    out, y = torch.randn(9, 120, generator=G), torch.arange(96, 105)
+    for loss in (F.cross_entropy, partial(F.cross_entropy, weight=torch.rand(120, generator=G))):
+        score = MeanScore(loss, np.float64)
+        for pair in zip(out.split(4), y.split(4), strict=True):
+            score.add(*pair)
+        assert score.value() == pytest.approx(loss(out, y).item(), rel=1e-6)
+
+
 def test_losses_with_probabilities_as_targets_count_rows():
     out, y = torch.randn(10, 3, generator=G), torch.rand(10, 3, generator=G).softmax(1)
     loss, score = partial(F.cross_entropy, weight=W), MeanScore(partial(F.cross_entropy, weight=W), np.float64)

@@ -45,6 +45,13 @@ def test_files_are_read_in_order_with_an_end_each(tmp_path):
     assert (" ".join(again.trn_ds[0].text), again.test_dl) == ("a b <eos>", None)
 
 
+def test_64_streams_of_70_tokens_unless_told_otherwise(tmp_path):
+    files(tmp_path, trn="a b c " * 2000)
+    md = LanguageModelData.from_text_files(tmp_path, Field(), "trn.txt", "trn.txt")
+    assert (md.bs, md.bptt, md.nt) == (64, 70, 6)  # a token that is there once is enough
+    assert md.val_dl.dataset.x.shape == (6000 // 64, 64)
+
+
 def test_batches_are_of_the_sets_they_are_named_after(tmp_path):
     files(tmp_path, trn="a b c " * 300, val="b a " * 300, test="c a " * 300)
     md = LanguageModelData.from_text_files(tmp_path, Field(), "trn.txt", "val.txt", "test.txt", bs=3, bptt=20)
@@ -87,8 +94,9 @@ def test_a_vocabulary_that_a_field_has_is_kept(tmp_path):
     assert vocab.itos == words
     assert vocab.textify(second.trn_dl.dataset.x[:4, 0]) == ["d", "<unk>", "<unk>", "<unk>"]
     message = r"^min_freq=3 is not used: the field keeps its vocabulary of 6 tokens; a new Field makes a new one$"
-    with pytest.warns(UserWarning, match=message):
+    with pytest.warns(UserWarning, match=message) as warned:
         make("one.txt", "one.txt", min_freq=3)
+    assert warned[0].filename == __file__  # it points to the line that asks for it
     field.build_vocab(["x"])  # by its own name it makes a new one
     assert field.vocab.itos == ["<unk>", "<pad>", "x"]
 
@@ -166,6 +174,33 @@ def test_validation_goes_from_the_longest_to_the_shortest(tmp_path):
     for no_test in (sets, [*sets, None], [*sets, TextDataset([])]):
         without = TextData.from_splits(tmp_path, no_test, 16)
         assert (without.test_dl, without.test_ds) == (None, None)
+
+
+def test_training_batches_are_made_anew_at_each_pass(tmp_path):
+    """Of every text once."""
+    data = TextData.from_splits(tmp_path, splits(200), 2)
+
+    def words(row):
+        return tuple(n for n in row if n != data.pad_idx)
+
+    passes = [[sorted(map(words, x.T.tolist())) for x, _ in data.trn_dl] for _ in range(2)]
+    assert sorted(passes[0]) != sorted(passes[1])
+    texts = sorted(tuple(data.vocab.numericalize(example.text).tolist()) for example in data.trn_ds.examples)
+    for batches in passes:
+        assert sorted(text for batch in batches for text in batch) == texts
+
+
+def test_settings_of_a_classifier_reach_it(tmp_path):
+    data = TextData.from_splits(tmp_path, splits(20), 4)
+    encoder, head = data.get_model(
+        None, 70, 30, 12, 16, 2, 0.15, dropouti=0.25, dropoute=0.35, wdrop=0.45, dropouth=0.55
+    ).model
+    assert (encoder.max_seq, encoder.bptt, encoder.pad_token) == (70, 30, data.pad_idx)
+    assert (encoder.encoder.num_embeddings, encoder.encoder.embedding_dim) == (data.nt, 12)
+    assert [(rnn.input_size, rnn.hidden_size, rnn.wdrop) for rnn in encoder.rnns] == [(12, 16, 0.45), (16, 12, 0.45)]
+    assert (encoder.dropouti.p, encoder.dropoute, [drop.p for drop in encoder.dropouths]) == (0.25, 0.35, [0.55])
+    assert [drop.p for drop in head.layers if isinstance(drop, nn.Dropout)] == [0.15]
+    assert [(lin.in_features, lin.out_features) for lin in head.layers if isinstance(lin, nn.Linear)] == [(36, 2)]
 
 
 def test_texts_of_a_test_set_are_predicted_in_its_order(tmp_path):
@@ -257,6 +292,8 @@ def test_temperature_against_the_softmax():
         found = Counter(generate(Fixed(), letters(), "ab", 3000, temperature))
         expected = F.softmax(torch.tensor([0.0, 1, 2]) / temperature, 0)
         np.testing.assert_allclose([found[c] / 3000 for c in "abc"], expected, atol=0.03)
+    found = Counter(generate(Fixed(), letters(), "ab", 3000))  # 1 unless told otherwise
+    np.testing.assert_allclose([found[c] / 3000 for c in "abc"], F.softmax(torch.tensor([0.0, 1, 2]), 0), atol=0.03)
     assert generate(Fixed(), letters(), "ab", 3, temperature=0) == ["c"] * 3
     assert generate(Fixed(), letters(), "ab", 0) == []
 
@@ -345,6 +382,24 @@ def test_generating_leaves_the_model_as_it_was(md, fails):
         torch.testing.assert_close(model(x[10:20])[0], expected, rtol=0, atol=0)
 
 
+def test_generating_begins_with_a_reset():
+    """The model says "a" after one token, "b" after two, "c" after three, and so on from the start."""
+
+    class Counting(nn.Module):
+        read = 2
+
+        def reset(self):
+            self.read = 0
+
+        def forward(self, x):
+            self.read += x.numel()
+            return F.one_hot(torch.tensor([2 + (self.read - 1) % 3]), 5).float()
+
+    model = Counting()
+    assert generate(model, letters(), "a", 4, temperature=0) == ["a", "b", "c", "a"]
+    assert model.read == 2
+
+
 def test_a_state_in_a_buffer_is_put_back_too():
     class Counting(Fixed):
         def __init__(self):
@@ -360,6 +415,10 @@ def test_a_state_in_a_buffer_is_put_back_too():
     generate(model, letters(), "ab", 4)
     assert model.read.item() == 3
     assert model.state_dict()["read"].item() == 3
+    around = nn.Sequential(model)
+    generate(around, letters(), "ab", 4)
+    assert {k: v.tolist() for k, v in around.state_dict().items()} == {"0.read": [3]}
+    assert not dict(around.named_buffers(recurse=False))
 
 
 @pytest.mark.real

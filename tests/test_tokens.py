@@ -22,6 +22,7 @@ from course_utils.text import Field, TextDataset, Vocab, char_windows
         ("10/10 for $1,000.50 in the U.S. ...", "10 / 10 for $ 1,000.50 in the U.S. ..."),
         ("good-hearted -- naïve (1950s)", "good - hearted -- naïve ( 1950 s )"),
         ("'quoted' n'test a_b", "' quoted ' n ' test a _ b"),
+        ("I'd say he’d go, I'm in", "I 'd say he ’d go , I 'm in"),
         ("HE ISN'T, WE'VE; at 12:30", "HE IS N'T , WE 'VE ; at 12:30"),
         ("3.14. a.b, A. e.g. it", "3.14 . a . b , A . e.g. it"),
     ],

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from torchvision.models import ResNet34_Weights
+from torchvision.models import EfficientNet_V2_L_Weights, ResNet34_Weights
 from torchvision.transforms.v2 import functional as TF
 
 from course_utils.core import to_device
@@ -19,6 +19,7 @@ from course_utils.transforms import (
     inception_stats,
     tfms_from_model,
     tfms_from_stats,
+    transforms_basic,
     transforms_side_on,
     transforms_top_down,
 )
@@ -272,6 +273,42 @@ def test_imagenets_statistics_are_those_of_torchvisions_networks():
 def test_statistics_follow_the_architecture():
     np.testing.assert_allclose(tfms_from_model(efficientnet_lite0, 8)[0].stats, inception_stats)
     np.testing.assert_allclose(tfms_from_model(resnet34, 8)[0].stats, imagenet_stats)
+
+
+@pytest.mark.parametrize("name", ["efficientnet_lite0", "efficientnet_v2_l", "googlenet", "inception_v3"])
+def test_architectures_that_take_numbers_from_minus_1_to_1(name):
+    def arch():
+        """What such a function is asked for is its name."""
+
+    arch.__name__ = name
+    top = np.ones((8, 8, 3), np.uint8) * 255
+    for tfm in tfms_from_model(arch, 8):
+        np.testing.assert_array_equal([tfm(0 * top), tfm(top)], [np.full((3, 8, 8), -1.0), np.ones((3, 8, 8))])
+
+
+def test_statistics_of_an_architecture_with_numbers_from_minus_1_to_1_are_torchvisions():
+    theirs = EfficientNet_V2_L_Weights.IMAGENET1K_V1.transforms()
+    np.testing.assert_array_equal(inception_stats, [theirs.mean, theirs.std])
+
+
+@pytest.mark.parametrize("tfms", [transforms_basic, transforms_side_on, transforms_top_down])
+def test_ready_made_augmentations_turn_by_10_degrees_and_change_light_by_5_hundredths(tfms):
+    """Three in four pictures, those of the videos; the others are left as they are."""
+    rotate, light = tfms[:2]
+    matrices = rotate.matrix(4000, 16)
+    degrees = torch.rad2deg(torch.atan2(matrices[:, 1, 0], matrices[:, 0, 0]))
+    assert (degrees == 0).float().mean().item() == pytest.approx(0.25, abs=0.03)
+    assert (degrees.min().item(), degrees.max().item()) == pytest.approx((-10, 10), abs=0.1)
+    x = torch.linspace(0.3, 0.7, 192).view(1, 3, 8, 8).expand(2000, -1, -1, -1)  # nothing is clipped
+    out = light(to_device(x)).cpu().flatten(1)
+    gains = (out[:, -1] - out[:, 0]) / 0.4
+    assert (gains.min().item(), gains.max().item()) == pytest.approx((1 / 1.05, 1.05), abs=1e-3)
+    brightness = out.mean(1) - 0.5
+    assert (brightness.min().item(), brightness.max().item()) == pytest.approx((-0.05, 0.05), abs=1e-3)
+
+
+def test_a_flip_is_as_likely_as_none_unless_told_otherwise():
+    assert (RandomFlip().matrix(4000, 16)[:, 0, 0] == -1).float().mean().item() == pytest.approx(0.5, abs=0.03)
 
 
 def test_output_is_float32_and_lies_in_memory_as_its_axes_say():
