@@ -178,34 +178,20 @@ class Learner:
         loss, metrics…]. ValueError for settings that do not fit.
         """
         crit = self._loss()
-        n_cycle = _whole("n_cycle", n_cycle)
-        cycle_mult = _whole("cycle_mult", cycle_mult)
-        first = 1 if cycle_len is None else _whole("cycle_len", cycle_len)
-        epochs = [first * cycle_mult**k for k in range(n_cycle)]
-        n_batches = _length(self.batches.trn_dl)
-        in_cycles = cycle_len is not None
-        plan = _plan(n_batches * first, cycle_mult, use_clr, use_clr_beta, in_cycles=in_cycles)
-
-        on_cycle_end = None
-        if cycle_save_name:
-            on_cycle_end = partial(self._save_after_cycle, cycle_save_name)
-        lengths = [n_batches * n for n in epochs]
-        self._sched = Sched(self._optimizer(lrs, wds), plan, on_cycle_end, lengths)
-
         metrics = self.metrics if metrics is None else metrics
-        listeners = [self._sched, *(callbacks or [])]
+        cycle_mult = _whole("cycle_mult", cycle_mult)
+        epochs = _epochs_of_cycles(n_cycle, cycle_len, cycle_mult)
+        n_batches = _length(self.batches.trn_dl)
+        lengths = [n_batches * n for n in epochs]
+        in_cycles = cycle_len is not None
+        plan = _plan(lengths[0], cycle_mult, use_clr, use_clr_beta, in_cycles=in_cycles)
+        save = partial(self._save_after_cycle, cycle_save_name) if cycle_save_name else None
+        sched = self._sched = Sched(self._optimizer(lrs, wds), plan, save, lengths)
+        listeners = [sched, *(callbacks or [])]
         if best_save_name:
             listeners.append(self._save_best(best_save_name, metrics))
-        return fit(
-            self.model,
-            self.batches,
-            sum(epochs),
-            self._sched.opt,
-            crit,
-            metrics,
-            listeners,
-            self.reg_fn,
-        )
+        n = sum(epochs)
+        return fit(self.model, self.batches, n, sched.opt, crit, metrics, listeners, self.reg_fn)
 
     def lr_find(
         self,
@@ -399,6 +385,13 @@ def _whole(name: str, value: float) -> int:
         what = "n_cycle, cycle_len and cycle_mult are whole numbers of 1 or more"
         raise ValueError(f"{what}: {name} is {value}")
     return int(value)
+
+
+def _epochs_of_cycles(n_cycle: int, cycle_len: int | None, cycle_mult: int) -> list[int]:
+    """How many epochs each cycle takes; without cycle_len one, at a constant rate."""
+    n_cycle = _whole("n_cycle", n_cycle)
+    first = 1 if cycle_len is None else _whole("cycle_len", cycle_len)
+    return [first * cycle_mult**k for k in range(n_cycle)]
 
 
 def _plan(
