@@ -41,6 +41,8 @@ SHOWN = """() => {
         errors: all('[data-mime-type$=stderr], [data-mime-type$=error]').length,
         headings: all('.jp-RenderedMarkdown :is(h1, h2, h3, h4)').map(h => h.textContent.replace('¶', '')),
     }}"""
+NOTEBOOK = "() => jupyterapp.shell.currentWidget.context.model.toJSON()"
+SAVE = "() => jupyterapp.shell.currentWidget.context.save()"  # the file is whole when its promise is kept
 PANEL = "document.querySelector('.jp-Notebook .jp-WindowedPanel-outer')"
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(3600)]
@@ -150,8 +152,9 @@ def test_a_lesson_runs_from_the_menu(lab, page, wrong, folder):
     page.wait_for_function("!document.querySelector('.jp-OutputArea-output')")
     page.get_by_text("Run", exact=True).first.click()
     page.get_by_text("Run All Cells", exact=True).click()
-    seen = watch(page, folder / "again.ipynb")
-    complete = epochs(run.NOTEBOOKS / f"{AGAIN}.ipynb")
+    seen = watch(page)
+    page.evaluate(SAVE)
+    complete = epochs(json.loads((run.NOTEBOOKS / f"{AGAIN}.ipynb").read_text("utf-8")))
     assert complete <= seen
     assert seen - complete, "no table was seen to grow"
     assert held(folder / "again.ipynb") == held(run.NOTEBOOKS / f"{AGAIN}.ipynb")
@@ -160,23 +163,22 @@ def test_a_lesson_runs_from_the_menu(lab, page, wrong, folder):
     assert wrong == []
 
 
-def epochs(file: Path) -> set[int]:
+def epochs(notebook: dict) -> set[int]:
     """The numbers of rows of the tables of epochs in a notebook."""
-    cells = json.loads(file.read_text("utf-8"))["cells"]
-    shown = ["".join(o.get("data", {}).get("text/html", "")) for c in cells for o in c.get("outputs", [])]
+    outputs = [o for cell in notebook["cells"] for o in cell.get("outputs", [])]
+    shown = ["".join(o.get("data", {}).get("text/html", "")) for o in outputs]
     return {html.count("<tr") - 1 for html in shown if "val_loss" in html}
 
 
-def watch(page, file: Path) -> set[int]:
-    """Row counts of the epoch tables, as saved again and again while the notebook runs."""
+def watch(page) -> set[int]:
+    """Row counts of the epoch tables, looked up again and again while the notebook runs."""
     seen: set[int] = set()
     started = False
     while True:
-        page.keyboard.press("Control+s")
         page.wait_for_timeout(1000)
-        seen |= epochs(file)
-        cells = [c for c in json.loads(file.read_text("utf-8"))["cells"] if c["cell_type"] == "code"]
-        done = all(c["execution_count"] for c in cells)
+        notebook = page.evaluate(NOTEBOOK)
+        seen |= epochs(notebook)
+        done = all(c["execution_count"] for c in notebook["cells"] if c["cell_type"] == "code")
         if done and started:
             return seen
         started = started or not done
