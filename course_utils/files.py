@@ -1,6 +1,7 @@
 """Where things lie: data, work folders, files written whole or not at all, tables read."""
 
 import hashlib
+import logging
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,12 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from filelock import FileLock, Timeout
 
 __all__ = [
     "ROOT",
     "atomic",
     "given",
     "is_checkout",
+    "locked",
     "place_name",
     "read_csv",
     "work_dir",
@@ -84,12 +87,32 @@ def work_file(path: str | Path, name: str) -> Path:
 def atomic(file: Path) -> Iterator[Path]:
     """A temporary name to write to; it becomes `file` in the end, or goes away on an error."""
     file.parent.mkdir(parents=True, exist_ok=True)
-    part = file.with_name(f".{file.name}.{os.getpid()}.part")
+    own = os.urandom(4).hex()  # a process number is not unique where containers share a folder
+    part = file.with_name(f".{file.name}.{own}.part")
     try:
         yield part
         part.replace(file)
     finally:
         part.unlink(missing_ok=True)
+
+
+@contextmanager
+def locked(thing: Path) -> Iterator[None]:
+    """What is made once: wait while another process makes `thing`. Then look whether it is there.
+
+    The lock is a file beside it, .NAME.lock, which stays; a process that dies lets go of it.
+    """
+    thing.parent.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(thing.with_name(f".{thing.name}.lock"))
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        logging.getLogger(__name__).warning(f"{thing}: waiting for another process that makes it")
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def read_csv(file: str | Path, **options: Any) -> pd.DataFrame:
