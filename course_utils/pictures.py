@@ -15,7 +15,7 @@ from torchvision.transforms.v2 import functional as TF
 from .batches import ArrayDataset
 from .core import to_device
 from .memory import memory_is_free
-from .transforms import Transforms
+from .transforms import CropType, Transforms
 
 __all__ = ["FilesDataset", "open_image"]
 
@@ -152,7 +152,10 @@ class FilesDataset(ArrayDataset):
         """Picture `row`, decoded and resized: uint8 (3, h, w)."""
         picture = read_picture(self._file(row), self.tfm.side)
         pixels = TF.pil_to_tensor(picture)  # (3, h, w), in memory (h, w, 3)
-        return self.tfm.prepare(pixels).contiguous()  # its own memory, also if it is a crop
+        prepared = self.tfm.prepare(pixels)
+        if self.tfm.crop is CropType.CENTER:
+            return prepared.contiguous()  # else all that was cut off would be kept with it
+        return prepared
 
     def _file(self, row: int) -> Path:
         return self.path / self.fnames[row]
