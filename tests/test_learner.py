@@ -273,7 +273,7 @@ def test_other_things_that_torch_has_saved_are_no_weights(learn, tmp_path, what)
         load_model(learn.model, tmp_path / "bad.pt")
 
 
-@pytest.mark.parametrize("name", ["../x", "a/../../x", "/x", "..", "../models2/x"])
+@pytest.mark.parametrize("name", ["../x", "a/../../x", "/x", "../models2/x"])
 @pytest.mark.parametrize("call", [Learner.save, Learner.load, partial(Learner.save_cycle, cycle=0)])
 def test_no_name_leads_out_of_models(tmp_path, name, call):
     learn = Learner(array_data(tmp_path / "data"), mlp(), crit=F.nll_loss)

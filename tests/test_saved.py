@@ -175,6 +175,7 @@ def test_a_damaged_copy_is_made_anew(folder, damage):
     whole = (root / "1.png").read_bytes()
     kept = (root / "2.png").stat().st_mtime_ns
     (root / "1.png").write_bytes(damage(whole, random.Random(3)))
+    os.utime(root / "1.png", (1e9, 1e9))  # it may have been written in the same tick of the clock
     small_copies(folder, NAMES, folder / "tmp", 10)
     assert (root / "1.png").read_bytes() == whole
     assert (root / "2.png").stat().st_mtime_ns == kept
@@ -214,13 +215,14 @@ def drill() -> dict[str, dict]:
 
 def test_weights_are_whole_wherever_saving_is_killed(drill):
     """The old ones or the new ones; and the next call saves."""
-    assert len(drill["saving"]["after"]) == 7
+    assert drill["saving"]["killed"] >= 6  # of 7; the last step may be one that it does not take every time
     assert set(drill["saving"]["after"]) <= {"old", "new"}
-    assert set(drill["saving"]["again"]) == {"new"}
+    assert drill["saving"]["again"] == ["new"] * 7
 
 
 @pytest.mark.parametrize("what", ["activations", "small"])
 def test_wherever_making_is_killed_the_next_call_ends_well(drill, what):
+    assert drill[what]["killed"] >= 6
     assert drill[what]["right"] == [True] * 7
 
 

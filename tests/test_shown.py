@@ -98,7 +98,7 @@ table = pd.DataFrame({"<img src=x onerror=alert(1)>": ["<script>alert(1)</script
 send = get_ipython().display_formatter.format
 print(json.dumps([send(shown)[0]["text/html"] for shown in (table, table.style, table.style.format(precision=1))]))
 """
-    command = [sys.executable, "-m", "IPython", "--quick", "--no-banner", "--colors=NoColor", "-c", code]
+    command = [sys.executable, "-m", "IPython", "--quick", "--no-banner", "-c", code]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     pages = json.loads(done.stdout.splitlines()[-1])
     assert len(pages) == 3, done.stderr

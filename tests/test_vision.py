@@ -779,7 +779,7 @@ def activations_under(data, tfm):
 DAMAGES = {
     "cut": lambda whole: whole[:700],
     "empty": lambda whole: b"",
-    "flipped": lambda whole: whole[:900] + bytes([whole[900] ^ 1]) + whole[901:],
+    "flipped": lambda whole: whole.replace(b"FloatStorage", b"FloatStoragf", 1),
     "of other pictures": lambda whole: other_tensor(torch.zeros(5, 16)),
     "no tensor": lambda whole: other_tensor([1, 2]),
 }
@@ -796,7 +796,7 @@ def test_damaged_activations_are_made_anew_once(data, caplog, damage):
     first = activations_under(data, tfm)
     files = [file for file in kept_activations(data.path / "tmp") if len(torch.load(file)) == len(first)]
     whole = files[0].read_bytes()
-    assert len(whole) > 900
+    assert b"FloatStorage" in whole
     files[0].write_bytes(DAMAGES[damage](whole))
     np.testing.assert_array_equal(activations_under(data, tfm), first)
     assert [record.message for record in caplog.records] == [f"{files[0]}: damaged; it is made anew"]
