@@ -135,6 +135,7 @@ def saving(folder: Path) -> dict[str, object]:
 
 def learner(path: Path) -> ConvLearner:
     """A small body and head, precomputing; 12 and 6 inputs."""
+    path.mkdir(exist_ok=True)
     torch.manual_seed(0)
     x = torch.randn(12, 3, 8, 8)
     y = torch.arange(12) % 2

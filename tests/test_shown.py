@@ -59,7 +59,9 @@ def test_classes_and_files_of_any_name(tmp_path):
             Image.new("RGB", (9, 9)).save(tmp_path / split / name / "<script>alert(1)<.png")
     data = ImageClassifierData.from_paths(tmp_path, tfms=tfms_from_stats(([0.5] * 3, [0.5] * 3), 8))
     table = pd.DataFrame({"file": data.trn_ds.fnames}, data.classes)
-    for page in (table._repr_html_(), styled_html(table.style), styled_html(table.T.style.format("{}"))):
+    with pd.option_context("display.max_colwidth", None):
+        plain = table._repr_html_()
+    for page in (plain, styled_html(table.style), styled_html(table.T.style.format("{}"))):
         assert tags(page) <= {"div", "style", "table", "thead", "tbody", "tr", "th", "td"}
         assert "&lt;img src=x onerror=alert(1)&gt;/&lt;script&gt;alert(1)&lt;.png" in page
 
@@ -95,8 +97,9 @@ import json
 from course_utils import choose
 import pandas as pd
 table = pd.DataFrame({"<img src=x onerror=alert(1)>": ["<script>alert(1)</script>"]})
-send = get_ipython().display_formatter.format
-print(json.dumps([send(shown)[0]["text/html"] for shown in (table, table.style, table.style.format(precision=1))]))
+send = get_ipython().display_formatter.formatters["text/html"]
+send.enabled = True  # as in a kernel
+print(json.dumps([send(shown) for shown in (table, table.style, table.style.format(precision=1))]))
 """
     command = [sys.executable, "-m", "IPython", "--quick", "--no-banner", "-c", code]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
