@@ -52,5 +52,6 @@ oldest: setup ## run the unit tests on the oldest versions that pyproject.toml a
 	uv venv -q --clear .oldest && uv pip install -q -p .oldest --resolution lowest-direct -r pyproject.toml --all-extras
 	.oldest/bin/python -m pytest -W default -m "not notebook and not browser" -k "not doctor_is_content" $(ARGS)  # it knows the lock
 
-clean: ## remove whatever set-up and runs have made; full data sets stay
-	rm -rf .venv .oldest .runs data/packages data/sample docs/api .mypy_cache .pytest_cache .ruff_cache .hypothesis *.egg-info
+clean: ## remove whatever set-up and runs have made; full data sets and data/work stay
+	@[ ! -d .runs ] || find .runs -mindepth 1 -maxdepth 1 ! -name work -exec rm -rf {} +  # weights of earlier versions: .runs/work
+	rm -rf .venv .oldest data/packages data/sample docs/api .mypy_cache .pytest_cache .ruff_cache .hypothesis *.egg-info

@@ -1,5 +1,6 @@
 """Small copies of pictures, made once, and made again when a picture is another."""
 
+import io
 import json
 import os
 from collections.abc import Sequence
@@ -8,40 +9,65 @@ from pathlib import Path, PurePath
 from PIL import Image
 from torchvision.transforms.v2 import functional as TF
 
-from .files import atomic
+from .files import atomic, locked
 from .pictures import POOL, Stamp, read_picture
 
 __all__ = ["small_copies"]
 
-Source = list[str | int]  # where a picture lies, and its `Stamp`
+Source = list[str | int]  # where a picture lies and its `Stamp`, then the `Stamp` of its copy
 
 
 def small_copies(path: Path, names: Sequence[str], folder: Path, targ: int) -> Path:
     """Copies, shortest side `targ`, of the pictures `names` of `path`; where these names find them.
 
     All are inside `folder`. made_of.json beside them says of which picture each is a copy, and of
-    what size and time: a copy of another is made again. Used in lesson 2, by `data.resize`.
+    what size and time both are: a copy of another, or one that has changed, is made again. Used in
+    lesson 2, by `data.resize`.
     """
     root = _root(folder, names, targ)
     sources = {name: _source(path.resolve() / name) for name in names}
     record = root / "made_of.json"
-    made_of = _read(record)
-    stale = []
-    for name in names:
-        if made_of.get(name) != sources[name] or not (root / name).exists():
-            made_of.pop(name, None)
-            stale.append(name)
-    if not stale:
-        return root
+    if _stale(sources, root, _read(record)):
+        with locked(record):
+            _make(path, sources, root, targ)
+    return root
 
+
+def _make(path: Path, sources: dict[str, Source], root: Path, targ: int) -> None:
+    """Make the copies that are stale; by now, another process may have made some or all."""
+    record = root / "made_of.json"
+    made_of = _read(record)
+    stale = _stale(sources, root, made_of)
+    if not stale:
+        return
+
+    for folder in {record.parent, *((root / name).parent for name in stale)}:
+        _sweep(folder)
+    for name in stale:
+        made_of.pop(name, None)
     _write(record, made_of)  # before the copies change: what ends half-way is made again
     try:
         saved = POOL.map(lambda name: _save(path / name, root / name, targ), stale)
         for name, _ in zip(stale, saved, strict=True):
-            made_of[name] = sources[name]
+            made_of[name] = [*sources[name], *Stamp.of(root / name)]
     finally:
         _write(record, made_of)
-    return root
+
+
+def _stale(sources: dict[str, Source], root: Path, made_of: dict[str, Source]) -> list[str]:
+    """The names of which there is no copy, or one of another picture, or one that has changed."""
+    found = []
+    for name, source in sources.items():
+        copy = root / name
+        if not copy.exists() or made_of.get(name) != [*source, *Stamp.of(copy)]:
+            found.append(name)
+    return found
+
+
+def _sweep(folder: Path) -> None:
+    """Delete what killed processes have left: the lock is ours, so nobody writes there now."""
+    for part in folder.glob(".*.????????.part"):
+        part.unlink(missing_ok=True)
 
 
 def _root(folder: Path, names: Sequence[str], targ: int) -> Path:
@@ -65,9 +91,10 @@ def _read(record: Path) -> dict[str, Source]:
     if not record.exists():
         return {}
     try:
-        return json.loads(record.read_text("utf-8"))
+        made_of = json.loads(record.read_text("utf-8"))
     except ValueError:  # cut short in a crash: all copies are made again
         return {}
+    return made_of if isinstance(made_of, dict) else {}
 
 
 def _write(record: Path, made_of: dict[str, Source]) -> None:
@@ -78,5 +105,7 @@ def _write(record: Path, made_of: dict[str, Source]) -> None:
 def _save(picture: Path, copy: Path, targ: int) -> None:
     small = TF.resize(read_picture(picture, targ), [targ], TF.InterpolationMode.BICUBIC)
     kind = Image.registered_extensions().get(picture.suffix.lower(), "PNG")
+    buffer = io.BytesIO()  # of a full disk, Pillow would say "encoder error -2"
+    small.save(buffer, kind, quality=95)
     with atomic(copy) as part:
-        small.save(part, kind, quality=95)
+        part.write_bytes(buffer.getbuffer())

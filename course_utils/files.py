@@ -1,10 +1,12 @@
 """Where things lie: data, work folders, files written whole or not at all, tables read."""
 
+import glob
 import hashlib
 import logging
 import os
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +21,10 @@ __all__ = [
     "locked",
     "place_name",
     "read_csv",
+    "sweep_parts",
     "work_dir",
     "work_file",
+    "work_places",
 ]
 
 
@@ -46,22 +50,39 @@ def _root() -> Path:
 
 
 ROOT: Path = _root()
-"""Data go to ROOT/data, records and work files to ROOT/.runs (see data/README.md)."""
+"""Data and work files go to ROOT/data, records to ROOT/.runs (see data/README.md)."""
 
 
 def work_dir(path: str | Path) -> Path:
     """Where weights, activations and small copies of the data in `path` go.
 
-    That is `path` itself, unless COURSE_WORK names a folder for all data sets, or `path` is
-    read-only (then ROOT/.runs/work): in these, each data set has a folder of its own.
+    That is `path` itself, as in the videos, if it is a folder of the user's that can be written
+    to. The samples and full sets of this package can be built anew, and COURSE_DATA is only read:
+    for these, ROOT/data/work has a folder for each data set; or COURSE_WORK, if it names one.
     """
     path = Path(path)
     shared = os.environ.get("COURSE_WORK")
     if shared:
-        return Path(shared) / place_name(path)
-    if os.access(path, os.W_OK):
+        return Path(shared).expanduser() / place_name(path)
+    if os.access(path, os.W_OK) and not _is_only_read(path):
         return path
-    return ROOT / ".runs" / "work" / place_name(path)
+    return _own_work(path)
+
+
+def _own_work(path: Path) -> Path:
+    return ROOT / "data" / "work" / place_name(path)
+
+
+def _is_only_read(path: Path) -> bool:
+    """Whether a folder can be built or fetched again, or is of COURSE_DATA; also through links."""
+    only_read = [ROOT / "data" / size for size in ("sample", "small", "full")]
+    only_read += given("COURSE_DATA")
+    ways = [Path(os.path.abspath(path)), path.resolve()]
+    for folder in only_read:
+        ends = [Path(os.path.abspath(folder)), folder.resolve()]
+        if any(way.is_relative_to(end) for way in ways for end in ends):
+            return True
+    return False
 
 
 def place_name(path: Path) -> str:
@@ -71,29 +92,52 @@ def place_name(path: Path) -> str:
     return f"{place.name}-{key}"
 
 
-def work_file(path: str | Path, name: str) -> Path:
-    """The file `name` in `work_dir(path)`; or the one that was written beside the data before.
+def work_places(path: str | Path) -> list[Path]:
+    """`work_dir(path)`, and where work files of these data went before.
 
-    Before COURSE_WORK was set, that is, or the data became read-only.
+    Before COURSE_WORK was set, that is, or the data became read-only; or in earlier versions.
     """
-    file = work_dir(path) / name
-    beside = Path(path) / name
-    if beside.exists() and not file.exists():
-        return beside
-    return file
+    path = Path(path)
+    earlier = ROOT / ".runs" / "work" / place_name(path)
+    return list(dict.fromkeys([work_dir(path), path, _own_work(path), earlier]))
+
+
+def work_file(path: str | Path, name: str) -> Path:
+    """The file `name` in `work_dir(path)`; or, if there is none, in another of `work_places`."""
+    files = [place / name for place in work_places(path)]
+    there = [file for file in files if file.exists()]
+    return (there or files)[0]
 
 
 @contextmanager
 def atomic(file: Path) -> Iterator[Path]:
-    """A temporary name to write to; it becomes `file` in the end, or goes away on an error."""
+    """A temporary name to write to; it becomes `file` in the end, or goes away on an error.
+
+    An OSError that names no file, as of a full disk, comes out with the name of this one.
+    """
     file.parent.mkdir(parents=True, exist_ok=True)
     own = os.urandom(4).hex()  # a process number is not unique where containers share a folder
     part = file.with_name(f".{file.name}.{own}.part")
     try:
         yield part
         part.replace(file)
+    except OSError as error:
+        if error.errno is None or error.filename is not None:
+            raise
+        raise OSError(error.errno, error.strerror, str(file)) from error
     finally:
         part.unlink(missing_ok=True)
+
+
+def sweep_parts(file: Path, older_than: float = 86_400) -> None:
+    """Delete temporary files of `file` that nobody writes any more: their process was killed.
+
+    `older_than`: seconds since the last write; 0 for whoever holds the lock of `file`.
+    """
+    for part in file.parent.glob(f".{glob.escape(file.name)}.????????.part"):
+        with suppress(FileNotFoundError):  # another process sweeps as well
+            if time.time() - part.stat().st_mtime >= older_than:
+                part.unlink()
 
 
 @contextmanager

@@ -1,18 +1,18 @@
 """The Learner: a model with its layer groups, schedules, saving and prediction."""
 
 import math
+import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from copy import copy
 from functools import partial
 from itertools import chain, islice, repeat
 from pathlib import Path
-from pickle import UnpicklingError
 from typing import Any
 
 import numpy as np
 import torch
 import torchinfo
-from torch import nn, optim
+from torch import Tensor, nn, optim
 from torch.nn.modules.batchnorm import _NormBase
 from torch.utils.data import RandomSampler
 
@@ -20,9 +20,10 @@ from . import rates
 from .batches import BatchLoader
 from .callbacks import SaveBest
 from .core import DEVICE, T, children, to_device
-from .files import atomic, work_dir, work_file
+from .files import work_dir, work_file, work_places
 from .optimizers import Floats, LayerOptimizer, SGD_Momentum, set_lrs
 from .rates import Schedule
+from .saved import DamagedFile, read_tensors, write_tensors
 from .schedule import LRFinder, Sched
 from .scores import falls
 from .training import Fns, Loaders, fit, predict_batch, predict_with_targs, train_mode, validate
@@ -42,20 +43,16 @@ __all__ = [
 
 
 def save_model(model: nn.Module, file: str | Path) -> None:
-    """Write the weights to a file, whole or not at all."""
-    with atomic(Path(file)) as part:
-        torch.save(model.state_dict(), part)
+    """Write the weights to a file, whole or not at all. Used in lesson 6."""
+    write_tensors(model.state_dict(), Path(file))
 
 
 def load_model(model: nn.Module, file: str | Path) -> None:
-    """Read weights that `save_model` wrote.
+    """Read weights that `save_model` wrote. Used in lesson 6.
 
     ValueError, and the model as it was, if the file is damaged or for another network.
     """
-    try:
-        saved = torch.load(file, map_location=DEVICE, weights_only=True)
-    except (EOFError, RuntimeError, UnpicklingError):
-        raise ValueError(f"{file}: not a file that save_model wrote, or cut short") from None
+    saved = _read_weights(Path(file))
     there = {name: tuple(weight.shape) for name, weight in saved.items()}
     here = {name: tuple(weight.shape) for name, weight in model.state_dict().items()}
     for name in there | here:
@@ -63,6 +60,17 @@ def load_model(model: nn.Module, file: str | Path) -> None:
             shapes = f"{name} is {there.get(name)}, not {here.get(name)}"
             raise ValueError(f"{file}: weights of another network: {shapes}")
     model.load_state_dict(saved)
+
+
+def _read_weights(file: Path) -> dict[str, Tensor]:
+    """Tensors by name; `DamagedFile` for anything else."""
+    kind = "a file that save_model wrote"
+    mend = "save it again, or copy it again from where it is whole"
+    saved = read_tensors(file, kind, mend)
+    named = isinstance(saved, dict) and all(isinstance(w, Tensor) for w in saved.values())
+    if not named:
+        raise DamagedFile(f"{file}: not {kind}; {mend}")
+    return saved
 
 
 def layer_groups(model: nn.Module) -> list[nn.Module]:
@@ -237,14 +245,18 @@ class Learner:
         return SaveBest(partial(self.save, name), lower_is_better)
 
     def save(self, name: str) -> None:
-        """Write the weights of the whole model to models/NAME.pt, whole or not at all."""
-        save_model(self.module, work_dir(self.data.path) / "models" / f"{name}.pt")
+        """Write the weights of the whole model to models/NAME.pt, whole or not at all.
+
+        In `work_dir` of the data. ValueError for a name that leads out of models.
+        """
+        save_model(self.module, work_dir(self.data.path) / _in_models(name))
 
     def load(self, name: str) -> None:
-        """Read weights that `save` wrote."""
-        file = work_file(self.data.path, f"models/{name}.pt")
+        """Read weights that `save` wrote; FileNotFoundError that lists what there is."""
+        file = work_file(self.data.path, _in_models(name))
         if not file.exists():
-            saved = ", ".join(sorted(p.stem for p in file.parent.glob("*.pt"))) or "nothing"
+            found = [p for place in work_places(self.data.path) for p in place.glob("models/*.pt")]
+            saved = ", ".join(sorted({p.stem for p in found})) or "nothing"
             raise FileNotFoundError(f"{file}: not saved yet (saved here: {saved})")
         load_model(self.module, file)
 
@@ -306,6 +318,14 @@ class Learner:
             depth=depth,
             verbose=0,
         )
+
+
+def _in_models(name: str) -> str:
+    """models/NAME.pt; ValueError if that lies elsewhere."""
+    file = os.path.normpath(os.path.join("models", f"{name}.pt"))
+    if not Path(file).is_relative_to("models"):
+        raise ValueError(f"{name}: this leads out of the folder models; take a plain name")
+    return file
 
 
 def _model_on_device(model: nn.Module) -> nn.Module:

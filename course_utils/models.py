@@ -1,10 +1,10 @@
 """Pre-trained networks: where their weights come from, where to cut them, and the new head."""
 
+import hashlib
 import re
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from pickle import UnpicklingError
 from urllib.error import URLError
 
 import numpy as np
@@ -16,6 +16,7 @@ from torchvision.models import VGG, DenseNet, ResNet, get_model_weights
 from .data import get_data
 from .files import given
 from .lite0 import efficientnet_lite0
+from .saved import DamagedFile, has_sums, read_tensors
 
 __all__ = [
     "AdaptiveConcatPool2d",
@@ -69,17 +70,31 @@ def load_pretrained(arch: Arch) -> nn.Module:
     if file is None:
         return _download(arch)
     model = arch()
+    saved = read_tensors(file, "a file of weights")
+    if not has_sums(file):
+        _check_name(file)
     try:
-        saved = torch.load(file, map_location="cpu", weights_only=True)
-    except (EOFError, RuntimeError, UnpicklingError):
-        raise ValueError(f"{file}: not a file of weights, or cut short; replace it") from None
-    if isinstance(model, DenseNet):
-        saved = _without_old_names(saved)
-    try:
+        if isinstance(model, DenseNet):
+            saved = _without_old_names(saved)
         model.load_state_dict(saved)
     except (AttributeError, RuntimeError, TypeError):
-        raise ValueError(f"{file}: not the weights of {arch.__name__}; replace it") from None
+        raise ValueError(
+            f"{file}: not the weights of {arch.__name__}; delete or replace it"
+        ) from None
     return model
+
+
+def _check_name(file: Path) -> None:
+    """torchvision's files have the first eight digits of their SHA-256 in their names."""
+    named = re.search(r"-([0-9a-f]{8})\.pth$", file.name)
+    if named is None:
+        return
+    with file.open("rb") as f:
+        found = hashlib.file_digest(f, "sha256").hexdigest()
+    if not found.startswith(named[1]):
+        raise DamagedFile(
+            f"{file}: not the file of this name (its SHA-256 is {found[:8]}…); replace it"
+        )
 
 
 def _without_old_names(saved: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -1,5 +1,6 @@
 """Files to pictures: decoding, and a data set that keeps what it has decoded."""
 
+import math
 import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -22,6 +23,7 @@ __all__ = ["FilesDataset", "open_image"]
 POOL = ThreadPoolExecutor(os.cpu_count())  # Pillow releases Python's lock while it decodes
 TINY = 5_000  # bytes; of smaller files, threads would mostly wait for Python's lock
 ON_DEVICE = 2**29  # bytes; pictures of one size that take less become one tensor on the device
+MOST_BYTES = 2**29  # that decoding one picture may take, as 134 million pixels in RGB do
 PICTURES = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".webp")
 
 
@@ -41,12 +43,15 @@ def read_picture(file: Path, side: int = 0) -> Image.Image:
 
     Given `side`, a large JPEG is decoded at a half, a quarter or an eighth, but its sides are
     2 * `side` or more: enough to resize from, at a fraction of time and memory. FileNotFoundError
-    or ValueError, in one line that names the file.
+    or ValueError, in one line that names the file; also before a picture is decoded that claims to
+    be so large that it would take more than half a gigabyte.
     """
     try:
         with Image.open(file) as im:
+            claimed = im.size
             if side:
                 im.draft("RGB", (2 * side, 2 * side))
+            _check_size(im, claimed, file.stat().st_size)
             ImageOps.exif_transpose(im, in_place=True)
             im.load()
             return _rgb(im)
@@ -56,6 +61,37 @@ def read_picture(file: Path, side: int = 0) -> Image.Image:
         raise _unreadable(file, e) from None
     except (OSError, SyntaxError, ValueError) as e:
         raise _unreadable(file, e) from None
+
+
+def _check_size(im: Image.Image, claimed: tuple[int, int], file_size: int) -> None:
+    """ValueError, before anything is decoded, for what takes too much memory.
+
+    `im` has the size that it is decoded at; `claimed` is the whole picture's.
+    """
+    pixels = math.prod(claimed)
+    needed = _bytes_a_pixel(im) * math.prod(im.size)
+    if im.format in ("JPEG", "MPO"):
+        if pixels > 64 * 8 * file_size:  # a block of 8 x 8 takes a bit or more
+            raise ValueError(f"{_times(claimed)} pixels cannot be in {file_size:,} bytes")
+        if "progressive" in im.info:  # all coefficients are held at full size, 2 bytes each
+            needed += 2 * 3 * pixels
+    if needed > MOST_BYTES:
+        raise ValueError(
+            f"{_times(claimed)} pixels would take {needed / 2**20:,.0f} MB, "
+            f"more than {MOST_BYTES / 2**20:,.0f} MB"
+        )
+
+
+def _bytes_a_pixel(im: Image.Image) -> int:
+    """What Pillow needs to decode it, and to make RGB of it."""
+    if im.format == "WEBP":
+        return 12  # the decoder has two pictures of its own
+    return 4 if im.mode == "RGB" else 8
+
+
+def _times(size: tuple[int, int]) -> str:
+    width, height = size
+    return f"{width:,} x {height:,}"
 
 
 def _unreadable(file: Path, e: Exception) -> ValueError:

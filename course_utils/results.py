@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from markupsafe import Markup
 from pandas.io.formats.style import Styler
 
 from .core import DEVICE, set_seed
@@ -69,10 +70,11 @@ def results_table() -> Styler:
 
 
 def _styled(table: pd.DataFrame, numbers: list[str], words: list[str]) -> Styler:
-    left = '<div style="text-align: left">{}</div>'  # JupyterLab drops style sheets of other people
+    # JupyterLab drops style sheets of other people
+    left = Markup('<div style="text-align: left">{}</div>').format  # which escapes what it is given
     styled = table.style.hide(axis="index")
     styled = styled.format(_number, subset=numbers, na_rep="")
-    return styled.format(left, subset=words, escape="html")
+    return styled.format(left, subset=words)
 
 
 def _number(value: float) -> str:

@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .learner import Learner
+from .saved import DamagedFile
 
 __all__ = [
     "RNN_Learner",
@@ -377,10 +378,13 @@ class RNN_Learner(Learner):
     def load_encoder(self, name: str) -> None:
         """Read an encoder that `save_encoder` wrote.
 
-        ValueError, and the model as it was, if its vocabulary or its sizes are others.
+        ValueError, and the model as it was, if its vocabulary or its sizes are others, or the file
+        is damaged.
         """
         try:
             self._encoder_alone().load(name)
+        except DamagedFile:
+            raise
         except ValueError as e:
             raise ValueError(
                 f"encoder {name!r} is of another vocabulary or other sizes: {e}"

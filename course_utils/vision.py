@@ -1,5 +1,6 @@
 """Pictures in six loaders, and the Learner that trains a pre-trained network on them."""
 
+import logging
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -26,7 +27,7 @@ from torchvision.models import (
 from .batches import ArrayDataset, BatchLoader
 from .copies import small_copies
 from .core import DEVICE, T, as_tensor, get_cv_idxs, split_by_idx, to_np
-from .files import atomic, place_name, read_csv, work_dir
+from .files import locked, place_name, read_csv, sweep_parts, work_dir
 from .learner import Learner, freeze_to, layer_groups
 from .metrics import accuracy, accuracy_thresh
 from .models import (
@@ -38,6 +39,7 @@ from .models import (
     make_head,
 )
 from .pictures import FilesDataset, picture_names
+from .saved import DamagedFile, read_tensors, write_tensors
 from .training import Loaders, predict_with_targs
 from .transforms import Transforms
 
@@ -533,11 +535,34 @@ class ConvLearner(Learner):
         """The body's output over a loader, and y; the output is kept in tmp/act_KEY.pt."""
         key = _activations_key(dl.dataset, origin)
         file = work_dir(self.data.path) / "tmp" / f"act_{key}.pt"
-        if not file.exists():
-            output, _ = predict_with_targs(self.module[:-1], dl)
-            with atomic(file) as part:
-                torch.save(T(output), part)
-        return ArrayDataset(torch.load(file, weights_only=True), dl.dataset.y)
+        n = len(dl.dataset)
+        output = _kept_activations(file, n)
+        if output is None:
+            with locked(file):
+                output = _kept_activations(file, n)  # another process may have made them
+                if output is None:
+                    output = self._made_activations(dl, file)
+        return ArrayDataset(output, dl.dataset.y)
+
+    def _made_activations(self, dl: BatchLoader, file: Path) -> Tensor:
+        if file.exists():
+            logging.getLogger(__name__).warning(f"{file}: damaged; it is made anew")
+        sweep_parts(file, older_than=0)  # the lock is ours: nobody writes them
+        output = T(predict_with_targs(self.module[:-1], dl)[0])
+        write_tensors(output, file)
+        return output
+
+
+def _kept_activations(file: Path, n: int) -> Tensor | None:
+    """What the body gave for n pictures; None if there is no such file, or it is damaged."""
+    if not file.exists():
+        return None
+    try:
+        output = read_tensors(file, "activations")
+    except DamagedFile:
+        return None
+    is_whole = isinstance(output, Tensor) and len(output) == n
+    return output if is_whole else None
 
 
 def _activations_key(ds: ArrayDataset, origin: Origin) -> str:

@@ -4,6 +4,7 @@
 link that leads nowhere is an error.
 """
 
+import json
 import re
 import shutil
 import sys
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from markdown_it import MarkdownIt
+from nbconvert.preprocessors.sanitize import SanitizeHTML
 from sphinx.application import Sphinx
 from sphinx.util import rst
 
@@ -53,11 +55,57 @@ def _place(readme: str, name: str) -> int:
 
 
 def read(app: Sphinx, docname: str, content: list[str]) -> None:
-    """Links to folders lead to the page in them; the front page gets the lists of pages."""
+    """Links to folders lead to the page in them; the front page gets the lists of pages.
+
+    What notebooks have put out is made harmless.
+    """
     text = re.sub(r"\]\(((?:\.\./)*)(results|data)/?\)", r"](\1\2/README.md)", content[0])
     if docname == "README":
         text = f"{text}\n{contents(text)}"
+    if Path(app.env.doc2path(docname)).suffix == ".ipynb":
+        text = harmless(text)
     content[0] = text
+
+
+# --- outputs of notebooks ---
+
+# Tables, and words in them. Whatever else there is, scripts above all, is shown as text.
+TAGS = ["a", "b", "br", "code", "div", "em", "i", "p", "pre", "span", "strong"]
+TAGS += ["caption", "table", "tbody", "td", "tfoot", "th", "thead", "tr"]
+ATTRIBUTES = {
+    "*": ["class", "id", "style"],
+    "a": ["href"],
+    "table": ["border"],
+    "td": ["colspan", "halign", "rowspan", "valign"],
+    "th": ["colspan", "halign", "rowspan", "valign"],
+}
+STYLES = ["background-color", "color", "font-weight", "text-align", "vertical-align"]
+SANITIZER = SanitizeHTML(tags=TAGS, attributes=ATTRIBUTES, styles=STYLES)
+# A style sheet as pandas writes it, with rules for its own table; it can load nothing.
+SHEET = re.compile(r"<style[^<>]*>(?:\s*(?:#T_|\.dataframe)[\w\s,.:#-]+\{[\w\s:;#%.-]*\})*\s*</style>")
+
+
+def harmless(notebook: str) -> str:
+    """The same notebook, but no script lives on in its outputs, and no markup but of tables."""
+    content = json.loads(notebook)
+    for cell in content["cells"]:
+        for output in cell.get("outputs", []):
+            if "data" in output:
+                output["data"] = _harmless_data(output["data"])
+    return json.dumps(content)
+
+
+def _harmless_data(data: dict[str, Any]) -> dict[str, Any]:
+    """What is shown of one output, by MIME type; scripts and drawings (SVG) are left out."""
+    kept = {}
+    for kind, value in data.items():
+        if kind in SANITIZER.safe_output_keys:
+            kept[kind] = value
+        elif kind in SANITIZER.sanitized_output_types:
+            text = value if isinstance(value, str) else "".join(value)
+            sheets = "".join(SHEET.findall(text))
+            kept[kind] = sheets + SANITIZER.sanitize_html_tags(SHEET.sub("", text))
+    return kept
 
 
 def finish(app: Sphinx, failure: Exception | None) -> None:

@@ -9,6 +9,7 @@ from support import array_data, mlp, moved, state
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
+from course_utils import files
 from course_utils.core import DEVICE, set_seed, to_device
 from course_utils.learner import Learner, _of_length, load_model, predict_with_targs, save_model
 from course_utils.metrics import accuracy
@@ -265,12 +266,50 @@ def test_weights_of_another_network_are_refused_and_change_nothing(learn, tmp_pa
     assert all(torch.equal(before[k], v) for k, v in learn.model.state_dict().items())
 
 
+@pytest.mark.parametrize("what", [[torch.ones(3)], {"epoch": 3}, torch.ones(3), {"model": {"a": torch.ones(3)}}])
+def test_other_things_that_torch_has_saved_are_no_weights(learn, tmp_path, what):
+    torch.save(what, tmp_path / "bad.pt")
+    with pytest.raises(ValueError, match=r"bad\.pt: not a file that save_model wrote; save it again, or copy it again"):
+        load_model(learn.model, tmp_path / "bad.pt")
+
+
+@pytest.mark.parametrize("name", ["../x", "a/../../x", "/x", "../models2/x"])
+@pytest.mark.parametrize("call", [Learner.save, Learner.load, partial(Learner.save_cycle, cycle=0)])
+def test_no_name_leads_out_of_models(tmp_path, name, call):
+    learn = Learner(array_data(tmp_path / "data"), mlp(), crit=F.nll_loss)
+    with pytest.raises(ValueError, match=r"this leads out of the folder models; take a plain name$"):
+        call(learn, name)
+    assert list(tmp_path.rglob("*.pt")) == []
+
+
+def test_a_name_may_have_folders(learn):
+    learn.save("a/b/../c")
+    assert [file.relative_to(learn.data.path).as_posix() for file in learn.data.path.rglob("*.pt")] == ["models/a/c.pt"]
+    learn.load("a/c")
+
+
+def test_weights_of_the_places_of_earlier_versions_are_found(learn, monkeypatch):
+    """Also when they are listed."""
+    path = learn.data.path
+    monkeypatch.setattr(files, "ROOT", path)
+    for place in (path, path / ".runs" / "work" / files.place_name(path)):
+        save_model(learn.model, place / "models" / "old.pt")
+        other = Learner(array_data(path), mlp(), crit=F.nll_loss)
+        nn.init.ones_(other.model[0][0].weight)
+        monkeypatch.setenv("COURSE_WORK", str(path / "elsewhere"))
+        other.load("old")
+        assert torch.equal(other.model[0][0].weight, learn.model[0][0].weight)
+        with pytest.raises(FileNotFoundError, match=r"elsewhere.*new\.pt: not saved yet \(saved here: old\)$"):
+            other.load("new")
+        (place / "models" / "old.pt").unlink()
+
+
 @pytest.mark.parametrize("content", [b"", b"not weights", None])
 def test_a_file_that_is_no_file_of_weights_is_named(learn, tmp_path, content):
     file = tmp_path / "bad.pt"
     save_model(learn.model, file)
     file.write_bytes(file.read_bytes()[:500] if content is None else content)
-    with pytest.raises(ValueError, match=r"bad\.pt: not a file that save_model wrote, or cut short$"):
+    with pytest.raises(ValueError, match=r"bad\.pt: not a file that save_model wrote, or damaged since; save it again"):
         load_model(learn.model, file)
 
 

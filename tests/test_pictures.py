@@ -1,11 +1,17 @@
+import io
+import struct
 import weakref
+import zlib
 from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
-from PIL import Image, ImageOps
+from PIL import Image, ImageFile, ImageOps
+from PIL.GifImagePlugin import GifImageFile
+from PIL.JpegImagePlugin import JpegImageFile
+from PIL.WebPImagePlugin import WebPImageFile
 from support import picture_folder, size_of
 
 from course_utils import pictures
@@ -65,6 +71,95 @@ def test_a_large_jpeg_is_decoded_at_twice_the_side_or_more(tmp_path, side, decod
     for size, expected in (((600, 400), (decoded * 3 // 2, decoded)), ((400, 600), (decoded, decoded * 3 // 2))):
         Image.effect_noise(size, 60).convert("RGB").save(tmp_path / "a.jpg")
         assert read_picture(tmp_path / "a.jpg", side).size == expected
+
+
+# Pictures that claim to be huge
+
+
+def claiming(kind, width, height, **options):
+    """A picture of 8 x 8 whose header says that it is of another size."""
+    out = io.BytesIO()
+    more = [Image.new("RGB", (8, 8), "red")] if kind == "WEBP" else []
+    Image.new("RGB", (8, 8)).save(out, kind, **({"save_all": True, "append_images": more} if more else options))
+    content = bytearray(out.getvalue())
+    if kind == "JPEG":
+        start = content.index(b"\xff\xc2" if options else b"\xff\xc0")
+        content[start + 5 : start + 9] = struct.pack(">HH", height, width)
+    elif kind == "PNG":
+        content[16:24] = struct.pack(">II", width, height)
+        content[29:33] = struct.pack(">I", zlib.crc32(content[12:29]))
+    elif kind == "GIF":
+        content[6:10] = struct.pack("<HH", width, height)
+    elif kind == "BMP":
+        content[18:26] = struct.pack("<ii", width, height)
+    else:
+        start = content.index(b"VP8X") + 12
+        content[start : start + 6] = struct.pack("<I", width - 1)[:3] + struct.pack("<I", height - 1)[:3]
+    return bytes(content)
+
+
+@pytest.fixture
+def never_decoded(monkeypatch):
+    """It fails where any pixels are asked for."""
+    for kind in (ImageFile.ImageFile, JpegImageFile, WebPImageFile, GifImageFile):
+        monkeypatch.setattr(kind, "load", lambda im: pytest.fail(f"{im.size} decoded"))
+
+
+@pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")  # which decodes it nevertheless
+@pytest.mark.parametrize("side", [0, 224])
+@pytest.mark.parametrize(
+    ("kind", "size", "options"),
+    [
+        ("JPEG", (13_000, 13_000), {}),
+        ("JPEG", (14_000, 14_000), {}),
+        ("JPEG", (13_000, 13_000), {"progressive": True}),
+        ("JPEG", (700, 600), {}),
+        ("PNG", (13_000, 13_000), {}),
+        ("GIF", (9_000, 9_000), {}),
+        ("BMP", (13_000, 13_000), {}),
+        ("WEBP", (7_000, 7_000), {}),
+    ],
+)
+def test_a_picture_that_claims_to_be_huge_is_refused_before_it_is_decoded(
+    tmp_path, never_decoded, kind, size, options, side
+):
+    file = tmp_path / f"a.{kind.lower()}"
+    file.write_bytes(content := claiming(kind, *size, **options))
+    assert len(content) < 1_000
+    with pytest.raises(
+        ValueError, match=rf"a\.{kind.lower()}: not a readable picture \(.*; replace or delete it$"
+    ) as e:
+        read_picture(file, side)
+    assert "\n" not in str(e.value)
+    shown = "{:,} x {:,}".format(*size)
+    assert shown in str(e.value) or "Image size (196000000 pixels)" in str(e.value)  # Pillow's own
+
+
+def test_a_file_must_hold_a_bit_for_each_block_of_a_jpeg(tmp_path):
+    """The least that an encoder makes of a picture is more: one colour, no detail, the best codes."""
+    for options in ({}, {"optimize": True}, {"progressive": True}, {"quality": 1, "progressive": True}):
+        for mode in ("L", "RGB"):
+            Image.new(mode, (3_000, 2_000)).save(file := tmp_path / "a.jpg", **options)
+            assert read_picture(file).size == (3_000, 2_000)
+
+
+def test_a_photograph_of_100_megapixels_is_read_small(tmp_path, monkeypatch):
+    """Decoded at an eighth it takes little; whole, it takes 400 MB."""
+    monkeypatch.setattr(pictures, "MOST_BYTES", 2**20)
+    Image.new("RGB", (1_600, 1_200), "red").save(file := tmp_path / "a.jpg")
+    assert read_picture(file, 64).size == (200, 150)
+    with pytest.raises(ValueError, match=r"a\.jpg: .*1,600 x 1,200 pixels would take 7 MB, more than 1 MB"):
+        read_picture(file)
+    Image.new("RGB", (1_600, 1_200), "red").save(file, progressive=True)  # of such, all is held at full size
+    with pytest.raises(ValueError, match="would take 11 MB"):
+        read_picture(file, 64)
+
+
+def test_an_honest_picture_of_one_colour_is_read(tmp_path):
+    """16 megapixels in 47 kB."""
+    Image.new("RGB", (4_000, 4_000)).save(file := tmp_path / "a.png")
+    assert file.stat().st_size < 60_000
+    assert read_picture(file, 100).size == (4_000, 4_000)
 
 
 # Every file is read in one way

@@ -1,5 +1,6 @@
 """The table of epochs, in text and in a notebook."""
 
+import html
 import math
 from types import SimpleNamespace
 
@@ -98,3 +99,11 @@ def test_a_loader_without_a_length_shows_how_far_it_is(shown, clock):
         for _ in table.track(loader):
             clock.time += 2
         assert shown[-1].endswith("epoch 1 of 1 1")
+
+
+def test_names_of_metrics_are_shown_as_text(shown, clock):
+    evil = "<script>alert(1)</script>"
+    epoch(EpochTable([evil, "<img src=x onerror=alert(1)>"], 1), clock, [1.0, 2.0])
+    assert "<script" not in shown[-1]
+    assert "<img" not in shown[-1]
+    assert f"<th>{html.escape(evil)}</th>" in shown[-1]

@@ -1,5 +1,6 @@
 """The static site: every link and picture resolves, and Chromium shows it without an error, wide, narrow and dark."""
 
+import json
 import pkgutil
 import re
 import runpy
@@ -14,10 +15,13 @@ from itertools import pairwise
 from pathlib import Path
 from urllib.parse import unquote, urldefrag, urljoin
 
+import pandas as pd
 import pytest
+from support import cell
 from waiting import BROWSER
 
 import course_utils
+from course_utils.shown import styled_html
 from tools import ROOT, run
 
 NAMES = list(run.find(run.NOTEBOOKS, solutions=True))
@@ -95,6 +99,87 @@ def test_a_link_to_nowhere_stops_the_build(tmp_path, link, stops):
     (tmp_path / "other.md").write_text("# Other\n")
     done = build(tmp_path, tmp_path / "out", "-D", "root_doc=page")
     assert (done.returncode, "xref_missing" in done.stderr) == (int(stops), stops), done.stderr
+
+
+EVIL = {
+    "script": "<script>alert(1)</script>",
+    "event": "<table><td><img src=x onerror=alert(1)></td></table>",
+    "link": '<a href="javascript:alert(1)">here</a>',
+    "sheet": "<style>#T_1 {color: red} body {display: none} @import url(https://example.org)</style>",
+    "drawing": "<svg onload=alert(1)></svg>",
+    "frame": '<iframe srcdoc="&lt;script&gt;alert(1)&lt;/script&gt;"></iframe>',
+    "style": '<div style="position: fixed; color: red">over all</div>',
+    "mixed": "<table><style><script>alert(1)</script></style></table>",
+    "cut": "<table><td><script",
+}
+
+
+@pytest.mark.parametrize("kind", EVIL)
+def test_no_output_is_more_than_a_table(kind):
+    """Whatever a film, a file, a class or a column is called."""
+    conf = runpy.run_path(str(ROOT / "docs" / "conf.py"))
+    shown = conf["_harmless_data"]({"text/html": [EVIL[kind]], "image/svg+xml": "<svg>", "application/javascript": "1"})
+    assert list(shown) == ["text/html"]
+    parsed = Tags()
+    parsed.feed(shown["text/html"])
+    assert {tag for tag, _ in parsed.found} <= {"a", "table", "tbody", "tr", "td", "div"}
+    attributes = [item for _, attrs in parsed.found for item in attrs]
+    assert attributes == ([("style", "color: red;")] if kind == "style" else [])
+
+
+class Tags(HTMLParser):
+    """The tags of a page, with their attributes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: list[tuple[str, list]] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.found.append((tag, attrs))
+
+
+def markup(page: str) -> list[tuple[str, dict]]:
+    """The tags of a page with what a reader sees of their attributes."""
+    parsed = Tags()
+    parsed.feed(page)
+    seen = []
+    for tag, attrs in parsed.found:
+        kept = {name: (value or "").rstrip(";") for name, value in attrs if name not in ("scoped", "type")}
+        seen.append((tag, kept))
+    return seen
+
+
+@pytest.mark.parametrize("styled", [False, True])
+def test_tables_stay_as_they_are(styled):
+    """Those of pandas, with their style sheets."""
+    conf = runpy.run_path(str(ROOT / "docs" / "conf.py"))
+    table = pd.DataFrame({"a<b": [1.5, 2]}, ["x & y", "z"]).rename_axis("k")
+    shown = table.style.set_properties(**{"text-align": "left"}) if styled else table
+    page = styled_html(shown) if styled else shown._repr_html_()
+    kept = conf["_harmless_data"]({"text/html": page})["text/html"]
+    assert sorted(markup(kept), key=str) == sorted(markup(page), key=str)  # a style sheet goes to the front
+    assert "text-align: left" in kept or not styled
+    assert "a&lt;b" in kept
+    assert "x &amp; y" in kept
+
+
+def test_the_site_has_no_script_of_a_notebook(tmp_path):
+    """Nor a picture that would run one, as a title in a table; the words are there to be read."""
+    page = "<table><tr><td><script>alert(1)</script></td><td><img src=x onerror=alert(1)></td></tr></table>"
+    data = {"text/html": page, "text/plain": "a table", "application/javascript": "alert(1)"}
+    output = {"output_type": "display_data", "metadata": {}, "data": data}
+    cells = [cell("markdown", "# Evil"), cell("code", "1", outputs=[output])]
+    metadata = {"language_info": {"name": "python", "pygments_lexer": "ipython3"}}
+    content = {"cells": cells, "metadata": metadata, "nbformat": 4, "nbformat_minor": 4}
+    (tmp_path / "nbs").mkdir()
+    (tmp_path / "nbs" / "evil.ipynb").write_text(json.dumps(content))
+    (tmp_path / "page.md").write_text("# Page\n\n```{toctree}\nnbs/evil\n```\n")
+    done = build(tmp_path, tmp_path / "out", "-D", "root_doc=page")
+    assert done.returncode == 0, done.stderr
+    built = (tmp_path / "out" / "html" / "nbs" / "evil.html").read_text("utf-8")
+    assert "<td>&lt;script&gt;alert(1)&lt;/script&gt;</td><td>&lt;img src=x onerror=alert(1)&gt;</td>" in built
+    assert "<script>alert" not in built
+    assert "<img src=x" not in built
 
 
 def test_every_public_module_has_a_page(html):

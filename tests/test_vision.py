@@ -1,3 +1,4 @@
+import io
 import os
 import re
 import shutil
@@ -120,21 +121,26 @@ def test_precompute_trains_on_plain_pictures_only(learn, monkeypatch):
         learn.fit(1e-2, 1)
 
 
+def kept_activations(folder):
+    """All files in there but locks."""
+    return sorted(file for file in folder.iterdir() if file.suffix != ".lock")
+
+
 def test_activations_are_reused_only_for_the_same_weights_and_pictures(learn, data):
     folder = data.path / "tmp"
     learn.fit(1e-2, 1)
-    first = sorted(folder.iterdir())
+    first = kept_activations(folder)
     assert len(first) == 3  # training, validation, test
     ConvLearner.pretrained(efficientnet_lite0, data, precompute=True).fit(1e-2, 1)
-    assert sorted(folder.iterdir()) == first
+    assert kept_activations(folder) == first
     learn.module[0][0][0].weight.data += 0.01
     learn.fit(1e-2, 1)
-    assert len(list(folder.iterdir())) == 6
+    assert len(kept_activations(folder)) == 6
     Image.new("RGB", (40, 40)).save(data.path / data.val_ds.fnames[0])
     ConvLearner.pretrained(efficientnet_lite0, data, precompute=True).fit(1e-2, 1)
-    assert len(list(folder.iterdir())) == 6  # `data` goes on with the picture that it has read
+    assert len(kept_activations(folder)) == 6  # `data` goes on with the picture that it has read
     ConvLearner.pretrained(efficientnet_lite0, picture_data(data.path), precompute=True).fit(1e-2, 1)
-    assert len(list(folder.iterdir())) == 7
+    assert len(kept_activations(folder)) == 7
 
 
 def weights(learn):
@@ -770,12 +776,42 @@ def activations_under(data, tfm):
     return to_np(small_learner(plain).batches.val_dl.dataset.arrays[0])
 
 
+DAMAGES = {
+    "cut": lambda whole: whole[:700],
+    "empty": lambda whole: b"",
+    "flipped": lambda whole: whole.replace(b"FloatStorage", b"FloatStoragf", 1),
+    "of other pictures": lambda whole: other_tensor(torch.zeros(5, 16)),
+    "no tensor": lambda whole: other_tensor([1, 2]),
+}
+
+
+def other_tensor(what):
+    torch.save(what, out := io.BytesIO())
+    return out.getvalue()
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_damaged_activations_are_made_anew_once(data, caplog, damage):
+    tfm = Transforms(16, imagenet_stats, CropType.CENTER)
+    first = activations_under(data, tfm)
+    files = [file for file in kept_activations(data.path / "tmp") if len(torch.load(file)) == len(first)]
+    whole = files[0].read_bytes()
+    assert b"FloatStorage" in whole
+    files[0].write_bytes(DAMAGES[damage](whole))
+    np.testing.assert_array_equal(activations_under(data, tfm), first)
+    assert [record.message for record in caplog.records] == [f"{files[0]}: damaged; it is made anew"]
+    assert files[0].read_bytes() == whole
+    caplog.clear()
+    activations_under(data, tfm)
+    assert caplog.records == []
+
+
 @pytest.mark.parametrize("what", OTHER_TRANSFORMS)
 def test_activations_under_other_transforms_are_others(data, what):
     first = activations_under(data, Transforms(16, imagenet_stats, CropType.CENTER))
-    files = set((data.path / "tmp").iterdir())
+    files = set(kept_activations(data.path / "tmp"))
     assert np.abs(first - activations_under(data, OTHER_TRANSFORMS[what])).max() > 1e-3
-    assert len(set((data.path / "tmp").iterdir()) - files) == 2
+    assert len(set(kept_activations(data.path / "tmp")) - files) == 2
 
 
 def test_activations_are_kept_under_the_settings_of_transforms(data):
@@ -783,7 +819,7 @@ def test_activations_are_kept_under_the_settings_of_transforms(data):
     files = []
     for _ in range(2):
         activations_under(data, Transforms(16, imagenet_stats, CropType.CENTER, [RandomDihedral()]))
-        files.append(sorted((data.path / "tmp").iterdir()))
+        files.append(kept_activations(data.path / "tmp"))
     assert files[0] == files[1]
 
 
