@@ -30,7 +30,7 @@ import torch
 
 from course_utils import files as where
 from course_utils import provenance
-from course_utils.data import DataError, fingerprint, get_data, layout, registry, samples
+from course_utils.data import DataError, fingerprint, get_data, layout, registry, samples, unpack
 from course_utils.data.samples import lite0
 
 REPOSITORY = where.ROOT
@@ -72,9 +72,18 @@ def register(
 
 
 def tree(folder: Path) -> dict[str, bytes]:
-    """All files below a folder, hidden ones too."""
-    files = (p for p in folder.rglob("*") if p.is_file())
+    """All files below a folder, hidden ones too, but not the locks, which stay."""
+    files = (p for p in folder.rglob("*") if p.is_file() and not is_lock(p))
     return {p.relative_to(folder).as_posix(): p.read_bytes() for p in sorted(files)}
+
+
+def is_lock(path: Path) -> bool:
+    return path.name.startswith(".") and path.suffix == ".lock"
+
+
+def beside(folder: Path) -> list[str]:
+    """What lies in a folder, but for locks."""
+    return sorted(path.name for path in folder.iterdir() if not is_lock(path))
 
 
 def without_top(files: dict[str, bytes]) -> dict[str, bytes]:
@@ -349,7 +358,7 @@ def made() -> Path:
 
 def alone_in_its_folder() -> bool:
     """Whether no trace of the work is left beside the data set."""
-    return [path.name for path in made().parent.iterdir()] == ["pets"]
+    return beside(made().parent) == ["pets"]
 
 
 def test_all_parts_become_one_folder(caplog):
@@ -408,7 +417,7 @@ def test_a_part_that_the_layout_needs_is_named_in_one_line(root):
     lines = [line.strip() for line in str(caught.value).splitlines()]
     assert "pets: no files match train/dogs/*.jpg in cats.zip; dogs.tgz is missing" in lines
     assert f"By hand: put cats.zip and dogs.tgz into {root}/data/archives, or make" in lines[-1]
-    assert not any(made().parent.iterdir())
+    assert not beside(made().parent)
 
 
 def test_the_web_has_the_part_that_the_mirror_lacks(root, tmp_path, monkeypatch):
@@ -443,7 +452,7 @@ def test_a_part_that_is_refused_is_not_missing(tmp_path, monkeypatch):
     register(archives=[["a.zip", "b.zip"]])
     with pytest.raises(DataError, match=r"b\.zip refused: sha256 expected"):
         full()
-    assert not any(made().parent.iterdir())
+    assert not beside(made().parent)
 
 
 def test_a_part_whose_download_breaks_is_not_missing():
@@ -452,7 +461,7 @@ def test_a_part_whose_download_breaks_is_not_missing():
         archives({"pets.zip": zipped()})
         with pytest.raises(DataError, match=r"b\.tgz: .*IncompleteRead"):
             full()
-        assert not any(made().parent.iterdir())
+        assert not beside(made().parent)
         assert (full() / "noise").is_file()
     assert server.log == ["", "bytes=100-"]
 
@@ -635,7 +644,7 @@ def test_a_single_top_folder_becomes_the_data_set(root, pack, tops):
     files = {"single": files, "none": wanted, "mac": files | {"__MACOSX/x": b""}}[tops]
     archives({"pets.zip" if pack is zipped else "pets.tgz": pack(files)})
     assert tree(full()) == wanted
-    assert [p.name for p in (root / "data" / "full").iterdir()] == ["pets"]
+    assert beside(root / "data" / "full") == ["pets"]
 
 
 def test_a_bare_file_is_copied():
@@ -649,7 +658,7 @@ def test_the_wrong_archive_is_named_with_what_is_missing(root):
     missing = "pets: no files match train/dogs/.*; the archive is not the one expected"
     with pytest.raises(DataError, match=missing):
         full()
-    assert not any((root / "data" / "full").iterdir())
+    assert not beside(root / "data" / "full")
 
 
 @pytest.mark.parametrize("name", ["pets.zip", "pets.tgz"])
@@ -659,7 +668,7 @@ def test_a_damaged_archive_leaves_nothing(root, name, keep):
     archives({name: data[:keep]})
     with pytest.raises(DataError, match=f"{name}: .+"):
         full()
-    assert not any((root / "data" / "full").iterdir())
+    assert not beside(root / "data" / "full")
 
 
 def test_a_page_instead_of_an_archive_is_not_taken_for_one():
@@ -723,13 +732,13 @@ def spoiled(bad: bytes) -> bytes:
 
 @pytest.mark.parametrize("fault", BAD)
 def test_a_member_that_leaves_its_folder_is_refused_before_anything_is_written(root, tmp_path, monkeypatch, fault):
-    monkeypatch.setattr(shutil, "unpack_archive", lambda *_, **__: pytest.fail("unpacked"))
+    monkeypatch.setattr(unpack, "_write", lambda *_: pytest.fail("unpacked"))
     archives({"pets.tgz" if fault.startswith("tar") else "pets.zip": spoiled(BAD[fault])})
     before = tree(tmp_path)
     with pytest.raises(DataError, match=r"refused: its member '.+' (leads out|is a link or a dev)"):
         full()
     assert tree(tmp_path) == before
-    assert not any((root / "data" / "full").iterdir())
+    assert not beside(root / "data" / "full")
 
 
 # --- full disks ---
@@ -960,14 +969,14 @@ def builder(monkeypatch) -> types.ModuleType:
     return module
 
 
-def beside(root: Path) -> list[str]:
-    return sorted(p.name for p in (root / "data" / "sample").iterdir())
+def samples_in(root: Path) -> list[str]:
+    return beside(root / "data" / "sample")
 
 
 def test_a_sample_is_built_once(root, builder):
     assert get_data("toy") == get_data("toy", "sample") == root / "data" / "sample" / "toy"
     assert builder.builds == 1
-    assert beside(root) == ["toy"]
+    assert samples_in(root) == ["toy"]
 
 
 def test_a_new_version_of_the_builder_replaces_the_sample(root, builder):
@@ -975,7 +984,7 @@ def test_a_new_version_of_the_builder_replaces_the_sample(root, builder):
     builder.VERSION = 2
     made = tree(get_data("toy"))
     assert made == {".version": b"2\n", "a.txt": b"a", "b/c.txt": b"2"}
-    assert beside(root) == ["toy"]
+    assert samples_in(root) == ["toy"]
 
 
 def test_a_builder_that_fails_leaves_the_old_sample(root, builder):
@@ -984,7 +993,7 @@ def test_a_builder_that_fails_leaves_the_old_sample(root, builder):
     with pytest.raises(OSError, match="No space left"):
         get_data("toy")
     assert tree(root / "data" / "sample" / "toy") == before
-    assert beside(root) == ["toy"]
+    assert samples_in(root) == ["toy"]
 
 
 @pytest.mark.parametrize("stale", [False, True])
@@ -1007,7 +1016,7 @@ def test_two_builders_at_once_end_with_one_whole_sample(root, builder, stale):
         thread.join()
     assert found == [root / "data" / "sample" / "toy"] * 4
     assert tree(found[0])["b/c.txt"] == str(builder.VERSION).encode()
-    assert beside(root) == ["toy"]
+    assert samples_in(root) == ["toy"]
 
 
 def test_the_second_of_two_builders_discards_its_own(root, builder):
@@ -1023,7 +1032,7 @@ def test_the_second_of_two_builders_discards_its_own(root, builder):
     builder.build = overtaken
     assert [get_data("toy").stat().st_ino] == inodes
     assert builder.builds == 3
-    assert beside(root) == ["toy"]
+    assert samples_in(root) == ["toy"]
 
 
 KILLED = """
@@ -1052,11 +1061,11 @@ def test_a_killed_build_leaves_nothing_half_made(root, builder):
     with subprocess.Popen(command, stdout=subprocess.PIPE, cwd=REPOSITORY) as process:
         assert process.stdout.readline() == b"building\n"
         process.send_signal(signal.SIGKILL)
-    left = [name for name in beside(root) if name.startswith(".toy.")]
-    assert beside(root) == left
+    left = [name for name in samples_in(root) if name.startswith(".toy.")]
+    assert samples_in(root) == left
     assert len(left) == 1
     assert tree(get_data("toy"))["a.txt"] == b"a"
-    assert beside(root) == [*left, "toy"]  # it may belong to a process that still builds
+    assert samples_in(root) == [*left, "toy"]  # it may belong to a process that still builds
 
 
 @pytest.mark.parametrize("name", ["cifar10", "efficientnet-lite0", "imdb", "ml-latest-small", "mnist", "nietzsche"])
@@ -1075,7 +1084,7 @@ def test_a_package_that_is_missing_or_another_one_is_refused(root, name):
     with pytest.raises(DataError) as another:
         get_data(name)
     assert str(another.value) == f"{packages / file}: not the package expected; {mend}"
-    assert beside(root) == []
+    assert samples_in(root) == []
 
 
 def test_a_package_that_is_pinned_under_another_name_is_refused(root, monkeypatch):
