@@ -68,7 +68,8 @@ def _sweep(folder: Path) -> None:
     """Remove each workspace of `folder`: its process is dead, else it would hold the lock."""
     ours = re.compile(rf"\.{re.escape(folder.name)}\.[0-9a-f]{{8}}\.part")
     for path in list(folder.parent.iterdir()):
-        if ours.fullmatch(path.name):
+        if ours.fullmatch(path.name) and not (path / "old").exists():
+            # Before there were locks, a sample's old folder, and what lessons wrote to it, was there.
             shutil.rmtree(path, ignore_errors=True)
 
 

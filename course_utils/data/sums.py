@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from course_utils.data.registry import DataError
 
-__all__ = ["Sums", "passes", "read_sums", "verify"]
+__all__ = ["Sums", "passes", "read_list", "read_sums", "verify"]
 
 NAME = "SHA256SUMS"
 LINE = re.compile(r"\\?([0-9A-Fa-f]{64})[ \t]+\*?(.+)")
@@ -34,8 +34,11 @@ class Sums(NamedTuple):
 def read_sums(folder: Path) -> Sums | None:
     """The list of a folder, if it has one; DataError if it is no text."""
     file = folder / NAME
-    if not file.is_file():
-        return None
+    return read_list(file) if file.is_file() else None
+
+
+def read_list(file: Path) -> Sums:
+    """A list, of which each line is HASH  NAME."""
     hashes: dict[str, str] = {}
     odd = []
     for number, line in enumerate(_text(file).splitlines(), 1):
