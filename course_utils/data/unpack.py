@@ -41,6 +41,8 @@ SPARE = 100_000_000  # bytes, for archives so small that a ratio says nothing
 
 LOCAL_HEADER = struct.Struct("<4s2xH18xHH")  # magic, flags, bytes of the name, of what is extra
 IN_UTF8 = 0x800  # the flag of a zip archive's member whose name is in UTF-8
+END_RECORD = b"PK\5\6"  # the last of a zip archive, but for a comment
+END_RECORD_BYTES = 22
 DESCRIPTOR_BYTES = 24  # at most, behind a member whose size was not known when it was written
 
 
@@ -197,6 +199,7 @@ def _tar(archive: Path) -> Iterator[tuple[tarfile.TarFile, _Unpressed]]:
         if magic.startswith(b"\x1f\x8b"):
             stream = cast(BinaryIO, gzip.GzipFile(fileobj=file))
         elif magic.startswith(b"\xfd7zXZ\0"):
+            _require_xz_end(archive, file)
             stream = cast(BinaryIO, lzma.LZMAFile(file))
         elif magic.startswith(b"BZh"):
             stream = cast(BinaryIO, bz2.BZ2File(file))
@@ -205,6 +208,15 @@ def _tar(archive: Path) -> Iterator[tuple[tarfile.TarFile, _Unpressed]]:
         unpressed = _Unpressed(stream, archive)
         with tarfile.open(fileobj=cast(BinaryIO, unpressed), mode="r:") as opened:
             yield opened, unpressed
+
+
+def _require_xz_end(archive: Path, file: BinaryIO) -> None:
+    """DataError if something follows the last stream, which `lzma` passes over in silence."""
+    size = archive.stat().st_size
+    file.seek(max(size - PIECE, 0))
+    if not file.read().rstrip(b"\0").endswith(b"YZ"):
+        raise DataError(f"{archive.name} refused: cut short, or something follows its end")
+    file.seek(0)
 
 
 def _tar_members(archive: Path) -> list[Member]:
@@ -248,6 +260,9 @@ def _zip_members(archive: Path) -> list[Member]:
     with zipfile.ZipFile(archive) as opened, archive.open("rb") as file:
         infos = opened.infolist()
         _require_tiles(archive, file, infos, opened.start_dir)
+        file.seek(-END_RECORD_BYTES - len(opened.comment), os.SEEK_END)
+        if file.read(len(END_RECORD)) != END_RECORD:
+            raise DataError(f"{archive.name} refused: something follows its end")
     if sum(info.file_size for info in infos) > _most(archive):
         raise DataError(_too_much(archive))
     return [Member(info.filename, info.file_size, _zip_kind(info)) for info in infos]
