@@ -67,7 +67,7 @@ def imported() -> set[str]:
             modules |= {alias.name.split(".")[0] for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.level == 0:
             modules.add(node.module.split(".")[0])
-    ours = {"course_utils", "tools", "tests", "serving", "support", "text_support", "waiting"}
+    ours = {"course_utils", "tools", "tests", "asking", "serving", "support", "text_support", "waiting"}
     ours |= set(sys.stdlib_module_names)
     ours.add("fastai")  # the benchmark alone imports it, from a folder of its own
     ours.add("pip")  # of any environment: it fetches the data packages

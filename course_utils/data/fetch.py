@@ -14,7 +14,7 @@ import requests
 
 from course_utils import files
 from course_utils.data import layout
-from course_utils.data.disk import DiskFull, alone, merge, publish, workspace
+from course_utils.data.disk import DiskFull, alone, merge, publish, room, workspace
 from course_utils.data.download import download
 from course_utils.data.registry import Archive, DataError, Dataset
 from course_utils.data.sums import read_sums, verify
@@ -55,7 +55,7 @@ def full(entry: Dataset) -> Path:
         search.tried.append("COURSE_DATA: not set")
     for folder in own:
         search.tried.append(f"COURSE_DATA={folder.parent}: no folder {entry.name}")
-    with alone(made):
+    with room(None, made), alone(made):
         if not made.is_dir():  # else another process was first
             search.run()
     layout.remark(made, entry)
@@ -153,7 +153,8 @@ class _Search:
         sources += [_Source(self.store, url) for url in archive.urls]
         for source in sources:
             try:
-                self._pour_copy(self._verified(archive, source), whole, alone=alone)
+                with room(None, self.folder):
+                    self._pour_copy(self._verified(archive, source), whole, alone=alone)
                 return True
             except DiskFull:
                 raise
