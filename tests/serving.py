@@ -1,6 +1,7 @@
 """A web server on loopback, good or odd, for the tests of downloads."""
 
 import threading
+from contextlib import suppress
 from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
@@ -11,6 +12,7 @@ class Server:
     def __init__(self, files, cuts=(), ranges=True, etag='"1"', length=True, weird=None):
         self.files, self.cuts, self.ranges, self.etag = files, list(cuts), ranges, etag
         self.length, self.weird, self.log = length, weird, []
+        self.range = None  # what an answer says to be, if that is not so
 
     def __enter__(self):
         self.web = ThreadingHTTPServer(("127.0.0.1", 0), partial(Handler, self))
@@ -49,9 +51,10 @@ class Handler(BaseHTTPRequestHandler):
             self.send_header("Content-Range", f"bytes */{len(data)}")
             self.send_header("Content-Length", "0")
             return self.end_headers()
-        self.send_response(206 if start else 200)
+        self.send_response(206 if start or site.weird == "206" else 200)
         if start:
-            self.send_header("Content-Range", f"bytes {start}-{len(data) - 1}/{len(data)}")
+            said = f"bytes {start}-{len(data) - 1}/{len(data)}"
+            self.send_header("Content-Range", said if site.range is None else site.range)
         if site.etag:
             self.send_header("ETag", site.etag)
         if site.length:
@@ -62,3 +65,6 @@ class Handler(BaseHTTPRequestHandler):
         cut = site.cuts.pop(0) if site.cuts else None
         self.wfile.write(data[start:] if cut is None else data[start : start + cut])
         self.close_connection = True
+        with suppress(OSError):  # until whoever asked has enough
+            while site.weird == "endless":
+                self.wfile.write(bytes(2**16))

@@ -16,7 +16,7 @@ WORKSPACE = re.compile(r"\..+\.([0-9a-f]{8}\.part|lock)")
 
 
 def clean(samples: Path) -> list[Path]:
-    """Remove what the lists of the samples name, unchanged; return the folders with more in them."""
+    """Remove what the lists of the samples name, unchanged; return the folders with more in it."""
     left = []
     for folder in sorted(samples.glob("*")):
         if WORKSPACE.fullmatch(folder.name):

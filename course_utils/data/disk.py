@@ -69,7 +69,7 @@ def _sweep(folder: Path) -> None:
     ours = re.compile(rf"\.{re.escape(folder.name)}\.[0-9a-f]{{8}}\.part")
     for path in list(folder.parent.iterdir()):
         if ours.fullmatch(path.name) and not (path / "old").exists():
-            # Before there were locks, a sample's old folder, and what lessons wrote to it, was there.
+            # Before there were locks, a sample's old folder was there, with a learner's weights.
             shutil.rmtree(path, ignore_errors=True)
 
 

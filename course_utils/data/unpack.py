@@ -104,10 +104,12 @@ def _compare(found: list[Member], archive: Path, target: Path) -> None:
             path = Path(folder, name)
             written[PurePosixPath(path.relative_to(target).as_posix())] = path.stat().st_size
     for path in sorted({*listed, *written}):
-        if listed.get(path) != written.get(path):
+        wanted = listed.get(path, 0)
+        found_bytes = written.get(path, 0)
+        if wanted != found_bytes or path not in written:
             raise DataError(
-                f"{archive.name} refused: of its member {str(path)!r} {listed.get(path, 0):,} bytes "
-                f"are listed, {written.get(path, 0):,} were written; this disk may not know its name"
+                f"{archive.name} refused: of its member {str(path)!r} {found_bytes:,} bytes were "
+                f"written, {wanted:,} are listed; has this disk no room for such a name?"
             )
 
 
@@ -196,16 +198,15 @@ def _tar(archive: Path) -> Iterator[tuple[tarfile.TarFile, _Unpressed]]:
     with archive.open("rb") as file:
         magic = file.read(6)
         file.seek(0)
+        stream: object = file
         if magic.startswith(b"\x1f\x8b"):
-            stream = cast(BinaryIO, gzip.GzipFile(fileobj=file))
+            stream = gzip.open(file)
         elif magic.startswith(b"\xfd7zXZ\0"):
             _require_xz_end(archive, file)
-            stream = cast(BinaryIO, lzma.LZMAFile(file))
+            stream = lzma.open(file)
         elif magic.startswith(b"BZh"):
-            stream = cast(BinaryIO, bz2.BZ2File(file))
-        else:
-            stream = cast(BinaryIO, file)
-        unpressed = _Unpressed(stream, archive)
+            stream = bz2.open(file)
+        unpressed = _Unpressed(cast(BinaryIO, stream), archive)
         with tarfile.open(fileobj=cast(BinaryIO, unpressed), mode="r:") as opened:
             yield opened, unpressed
 

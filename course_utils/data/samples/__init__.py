@@ -1,8 +1,8 @@
 """Samples: small data sets built on this machine, once, into data/sample/NAME.
 
 A builder is a module with `VERSION: int` and `build(target: Path) -> None`, which fills the empty
-folder `target`. A higher VERSION has the sample built anew. What a builder did not make, or somebody
-has changed since, is never deleted: it moves into the new folder, or into one beside it.
+folder `target`. A higher VERSION has the sample built anew. What a builder did not make, or what
+somebody has changed since, is never deleted: it moves into the new folder, or into one beside it.
 """
 
 import hashlib

@@ -50,7 +50,7 @@ def carry(old: Path, new: Path) -> None:
 
 
 def recover(folder: Path) -> None:
-    """End what `carry` began: the old folder is whole again, or only what is not elsewhere stays."""
+    """End what `carry` began: the old folder is whole again, or only what is nowhere else stays."""
     old = former(folder)
     if not old.exists():
         return
