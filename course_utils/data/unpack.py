@@ -15,10 +15,10 @@ import struct
 import tarfile
 import zipfile
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path, PurePosixPath, PureWindowsPath
-from typing import BinaryIO, NamedTuple, cast
+from typing import Any, BinaryIO, NamedTuple, cast
 
 from course_utils.data.disk import Bounded, in_words, room
 from course_utils.data.registry import DataError
@@ -38,6 +38,8 @@ PIECE = 2**20  # bytes read at a time; the header of a member of a tar is shorte
 # What no honest archive exceeds: pictures hardly shrink, tables and texts to a tenth.
 RATIO = 100
 SPARE = 100_000_000  # bytes, for archives so small that a ratio says nothing
+
+XZ = b"\xfd7zXZ\0"  # the begin of such a file
 
 LOCAL_HEADER = struct.Struct("<4s2xH18xHH")  # magic, flags, bytes of the name, of what is extra
 IN_UTF8 = 0x800  # the flag of a zip archive's member whose name is in UTF-8
@@ -196,19 +198,25 @@ class _Unpressed:
 def _tar(archive: Path) -> Iterator[tuple[tarfile.TarFile, _Unpressed]]:
     """A tar archive, and the stream that it is read from, whose end has checksums."""
     with archive.open("rb") as file:
-        magic = file.read(6)
+        magic = file.read(len(XZ))
         file.seek(0)
-        stream: object = file
-        if magic.startswith(b"\x1f\x8b"):
-            stream = gzip.open(file)
-        elif magic.startswith(b"\xfd7zXZ\0"):
+        if magic == XZ:
             _require_xz_end(archive, file)
-            stream = lzma.open(file)
-        elif magic.startswith(b"BZh"):
-            stream = bz2.open(file)
-        unpressed = _Unpressed(cast(BinaryIO, stream), archive)
-        with tarfile.open(fileobj=cast(BinaryIO, unpressed), mode="r:") as opened:
-            yield opened, unpressed
+        with _opener(magic)(file) as stream:
+            unpressed = _Unpressed(stream, archive)
+            with tarfile.open(fileobj=cast(BinaryIO, unpressed), mode="r:") as opened:
+                yield opened, unpressed
+
+
+def _opener(magic: bytes) -> Callable[..., AbstractContextManager[Any]]:
+    """What reads a file that begins so, with all of its checksums."""
+    if magic == XZ:
+        return lzma.open
+    if magic.startswith(b"\x1f\x8b"):
+        return gzip.open
+    if magic.startswith(b"BZh"):
+        return bz2.open
+    return nullcontext
 
 
 def _require_xz_end(archive: Path, file: BinaryIO) -> None:
