@@ -224,12 +224,10 @@ def test_the_registry_of_the_repository_is_consistent(monkeypatch):
     assert all(f"\n| {name} |" in readme for name in samples.BUILDERS)
 
 
-@pytest.mark.parametrize(
-    "name", ["../x.zip", "/x.zip", "a/../../x.zip", "C:x.zip", "..\\\\x.zip", "\\\\\\\\host\\\\x.zip"]
-)
+@pytest.mark.parametrize("name", ["../x.zip", "/x.zip", "a/../../x.zip", "C:x.zip", r"..\x.zip", r"\\host\x\y.zip"])
 def test_an_archive_name_that_leads_out_is_refused(name):
     register(archives=["pets.zip"])
-    registry.REGISTRY.write_text(registry.REGISTRY.read_text().replace("['pets.zip']", f'["{name}"]'))
+    registry.REGISTRY.write_text(registry.REGISTRY.read_text().replace("['pets.zip']", f"['{name}']"))
     with pytest.raises(DataError, match=r"^registry\.toml: pets: '.*' leads out of its folder$"):
         full()
 
@@ -329,8 +327,7 @@ def test_a_course_data_that_cannot_be_read_is_named_in_one_line(barred, monkeypa
     with pytest.raises(DataError) as told:
         full()
     place = f"COURSE_DATA={barred.parent}: {barred}"
-    assert str(told.value).startswith(f"COURSE_DATA={barred.parent}: {barred.parent}") or place in str(told.value)
-    assert str(told.value).endswith("cannot be read (Permission denied); get leave to read it, or unset COURSE_DATA")
+    assert str(told.value) == f"{place} cannot be read (Permission denied); get leave to read it, or unset COURSE_DATA"
 
 
 def test_a_folder_inside_that_cannot_be_read_is_named(tmp_path, monkeypatch):
@@ -847,9 +844,9 @@ def test_a_full_disk_is_named_with_the_room_needed(root, monkeypatch):
     [(2_000_000, "2.0 MB needed"), (99_999, "100.0 kB needed"), (1_234, "1.2 kB needed"), (7, "7 bytes needed")],
 )
 def test_the_room_needed_is_never_nothing(tmp_path, needed, told):
-    with pytest.raises(disk.DiskFull, match=f"^the disk of {re.escape(str(tmp_path))} is full: {told}$"):
-        with disk.room(needed, tmp_path / ".pets.part"):
-            full_disk()
+    wanted = f"^the disk of {re.escape(str(tmp_path))} is full: {told}$"
+    with pytest.raises(disk.DiskFull, match=wanted), disk.room(needed, tmp_path / ".pets.part"):
+        full_disk()
 
 
 def test_a_disk_that_fills_with_a_file_of_unknown_size_says_so(root, monkeypatch):
@@ -1012,7 +1009,7 @@ def test_a_rest_that_begins_elsewhere_is_not_believed(said):
 def test_a_part_that_nobody_asked_for_is_refused():
     with Server({"pets.tgz": BIG}, weird="206") as server:
         register(urls=[server.url("pets.tgz")])
-        with pytest.raises(DataError, match="pets.tgz refused: not the part of the file that was asked for"):
+        with pytest.raises(DataError, match=r"pets\.tgz refused: not the part of the file that was asked for"):
             full()
     assert tree(store()) == {}
 

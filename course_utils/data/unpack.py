@@ -100,11 +100,7 @@ def _refuse_twins(found: list[Member], archive: Path) -> None:
 def _compare(found: list[Member], archive: Path, target: Path) -> None:
     """DataError if the files in `target` are not those that the archive lists, byte for byte."""
     listed = {member.path: member.size for member in found if member.kind == FILE}
-    written = {}
-    for folder, _, names in os.walk(target):
-        for name in names:
-            path = Path(folder, name)
-            written[PurePosixPath(path.relative_to(target).as_posix())] = path.stat().st_size
+    written = _sizes(target)
     for path in sorted({*listed, *written}):
         wanted = listed.get(path, 0)
         found_bytes = written.get(path, 0)
@@ -113,6 +109,16 @@ def _compare(found: list[Member], archive: Path, target: Path) -> None:
                 f"{archive.name} refused: of its member {str(path)!r} {found_bytes:,} bytes were "
                 f"written, {wanted:,} are listed; has this disk no room for such a name?"
             )
+
+
+def _sizes(target: Path) -> dict[PurePosixPath, int]:
+    """The bytes of each file below a folder."""
+    found = {}
+    for folder, _, names in os.walk(target):
+        for name in names:
+            file = Path(folder, name)
+            found[PurePosixPath(file.relative_to(target).as_posix())] = file.stat().st_size
+    return found
 
 
 def _most(archive: Path) -> int:
