@@ -42,7 +42,8 @@ def _clean_sample(folder: Path) -> None:
     for path in sorted(folders, reverse=True):  # what is in a folder comes before it
         with suppress(OSError):  # there is something in it
             path.rmdir()
-    if {path.name for path in folder.iterdir()} <= {MADE, ".version"}:
+    (folder / ".version").unlink(missing_ok=True)  # it is to be built again
+    if [path.name for path in folder.iterdir()] == [MADE]:
         shutil.rmtree(folder)
 
 
