@@ -137,7 +137,8 @@ def test_make_clean_leaves_what_is_not_the_builders(builder, root):
     write(samples_folder / "toy-kept", {"a.txt": ""})
     assert clean(samples_folder) == [samples_folder / name for name in ("old", "toy", "toy-kept")]
     assert tree(samples_folder / "toy") == {"models/x.pt": "weights", "b/c.txt": "changed"}
-    assert tree(get_data("toy")) == {"a.txt": "a", "b/c.txt": "changed", "models/x.pt": "weights"}
+    assert tree(get_data("toy")) == {"a.txt": "a", "b/c.txt": "1", "v1/d.txt": "d", "models/x.pt": "weights"}
+    assert tree(samples_folder / "toy-kept-2") == {"b/c.txt": "changed"}
 
 
 def test_make_clean_knows_what_killed_unpackings_leave():
