@@ -130,8 +130,9 @@ def drill(job: dict, fault: str, n: int) -> list[dict]:
 
 
 def many(job: dict, n: int) -> list[str]:
-    """What `n` processes are told that start as one."""
+    """What `n` processes are told that start as one, each of the next of `sets`."""
     begin(job, Path(job["root"]))
+    sets = job.get("sets", [job["set"]])
     read, write = os.pipe()
     children = []
     for number in range(n):
@@ -140,7 +141,7 @@ def many(job: dict, n: int) -> list[str]:
             os.close(write)
             os.read(read, 1)  # nothing comes: until the other end is closed
             try:
-                told = str(ask(job))
+                told = str(ask(job | {"set": sets[number % len(sets)]}))
             except (DataError, OSError) as error:
                 told = f"{type(error).__name__}: {error}"
             Path(job["root"], f"told-{number}").write_text(told)

@@ -4,7 +4,6 @@ import hashlib
 import io
 import json
 import os
-import shutil
 import subprocess
 import sys
 import tarfile
@@ -166,10 +165,11 @@ def test_eight_that_ask_for_a_sample_at_once_build_it_once(job):
     assert Path(job["root"], "builds").read_text() == "x"
 
 
-def test_two_sets_with_one_archive_fetch_it_once(job, server, tmp_path):
-    """The second of them finds what the first has fetched."""
+def test_two_sets_with_one_archive_fetch_it_once(job, server):
+    """Each has a lock of its own, and the archive has a third."""
     text = Path(job["registry"]).read_text()
     Path(job["registry"]).write_text(text + "\n" + text.replace("[pets", "[twin"))
-    shutil.copytree(job["template"], tmp_path / "root")
-    run(job | {"many": 4})
+    found = run(job | {"sets": ["pets", "twin"], "many": 4})
+    assert found["many"] == [f"{job['root']}/data/full/{name}" for name in ("pets", "twin", "pets", "twin")]
+    assert found["end"] == WHOLE | hashes("full/twin", FILES) | {"archives/pets.tgz": digest(PETS)}
     assert server.log == [""]
