@@ -8,7 +8,7 @@ from typing import BinaryIO, NamedTuple, cast
 import requests
 from tqdm import tqdm
 
-from course_utils.data.disk import Bounded, in_words, room
+from course_utils.data.disk import Bounded, DiskFull, in_words, room
 from course_utils.data.registry import DataError
 
 __all__ = ["MOST", "download"]
@@ -51,6 +51,8 @@ def download(url: str, path: Path, most: int | None = None) -> Path:
         tag.write_text(version, "utf-8")
         try:
             _write(reply, part, body, MOST if most is None else most)
+        except DiskFull:
+            raise  # the next call goes on from here
         except DataError:
             part.unlink(missing_ok=True)
             tag.unlink()

@@ -118,7 +118,7 @@ def _link(source: Path, target: Path) -> None:
         return
     try:
         os.link(source, target, follow_symlinks=False)
-    except OSError:
+    except (OSError, NotImplementedError):  # the second on Windows
         shutil.copy2(source, target, follow_symlinks=False)
 
 
