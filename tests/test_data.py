@@ -17,7 +17,6 @@ import subprocess
 import sys
 import tarfile
 import threading
-import time
 import tomllib
 import types
 import zipfile
@@ -27,6 +26,7 @@ from pathlib import Path
 import pytest
 import torch
 from serving import Server
+from waiting import until
 
 from course_utils import files as where
 from course_utils import provenance
@@ -1016,7 +1016,7 @@ def test_a_rest_without_a_length_that_is_too_short_is_not_taken_for_all():
         register(urls=[server.url("pets.tgz")])
         archives({"pets.tgz.part": BIG[:70], "pets.tgz.tag": b'"1"'})
         server.cuts = [50]
-        with pytest.raises(DataError, match=rf"pets\.tgz breaks off after 120 of {len(BIG)} bytes"):
+        with pytest.raises(DataError, match=rf"pets\.tgz breaks off after 120 of {len(BIG):,} bytes"):
             full()
         full()
     assert tree(store()) == {"pets.tgz": BIG}
@@ -1098,7 +1098,7 @@ def test_a_builder_that_fails_leaves_the_old_sample(root, builder):
 
 
 @pytest.mark.parametrize("stale", [False, True])
-def test_four_that_ask_at_once_have_one_sample_built(root, builder, stale):
+def test_four_that_ask_at_once_have_one_sample_built(root, builder, stale, caplog):
     """The first one's folder may be in use already, so it is not even swapped for its twin."""
     if stale:
         get_data("toy")
@@ -1106,7 +1106,7 @@ def test_four_that_ask_at_once_have_one_sample_built(root, builder, stale):
     build = builder.build
 
     def slow(target: Path) -> None:
-        time.sleep(0.2)  # the others come meanwhile; if they are late, they find it built
+        until(lambda: len(caplog.messages) == 3)  # the others wait
         build(target)
 
     builder.build = slow
@@ -1116,8 +1116,10 @@ def test_four_that_ask_at_once_have_one_sample_built(root, builder, stale):
         thread.start()
     for thread in threads:
         thread.join()
-    assert found == [root / "data" / "sample" / "toy"] * 4
-    assert tree(found[0])["b/c.txt"] == str(builder.VERSION).encode()
+    folder = root / "data" / "sample" / "toy"
+    assert caplog.messages == [f"{folder}: waiting for another process that makes it"] * 3
+    assert found == [folder] * 4
+    assert tree(folder)["b/c.txt"] == str(builder.VERSION).encode()
     assert builder.builds == 1
     assert samples_in(root) == ["toy"]
 
@@ -1163,6 +1165,10 @@ def test_a_package_that_is_missing_or_another_one_is_refused(root, name):
     file = str(missing.value).split()[0]
     packages = root / "data" / "packages"
     mend = "run `make setup`"  # set-up looks at each of them
+    packages.mkdir()
+    with pytest.raises(DataError) as missing:
+        get_data(name)
+    assert str(missing.value) == f"{file} is not in {packages}; {mend}"
     write(packages, {file: zipped()})
     with pytest.raises(DataError) as another:
         get_data(name)
