@@ -43,7 +43,7 @@ bench: setup ## compare the speed with that of fastai
 	$(PY) -m tools.bench pictures && $(PY) -m tools.bench epochs && $(PY) -m tools.bench tables
 
 doctor: ## check this machine
-	@$(or $(wildcard $(PY)),$(PYTHON)) -m tools.doctor
+	@"$(or $(wildcard $(PY)),$(PYTHON))" -m tools.doctor
 
 lock: ## pin the dependencies of pyproject.toml anew (needs uv)
 	uv pip compile pyproject.toml --all-extras --universal --fork-strategy fewest --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --allow-unsafe --no-header -q -o requirements.lock
@@ -52,6 +52,7 @@ oldest: setup ## run the unit tests on the oldest versions that pyproject.toml a
 	uv venv -q --clear .oldest && uv pip install -q -p .oldest --resolution lowest-direct -r pyproject.toml --all-extras
 	.oldest/bin/python -m pytest -W default -m "not notebook and not browser" -k "not doctor_is_content" $(ARGS)  # it knows the lock
 
-clean: ## remove whatever set-up and runs have made; full data sets and data/work stay
+clean: ## remove whatever set-up and runs have made; full data sets stay, data/work, and what you put into samples
+	@"$(PYTHON)" tools/clean.py
 	@[ ! -d .runs ] || find .runs -mindepth 1 -maxdepth 1 ! -name work -exec rm -rf {} +  # weights of earlier versions: .runs/work
-	rm -rf .venv .oldest data/packages data/sample docs/api .mypy_cache .pytest_cache .ruff_cache .hypothesis *.egg-info
+	rm -rf .venv .oldest data/packages data/full/.*.part docs/api .mypy_cache .pytest_cache .ruff_cache .hypothesis *.egg-info

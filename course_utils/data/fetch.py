@@ -5,8 +5,8 @@ alternative of the data set is tried, those at hand first: every archive of it i
 unpacked and poured into one new folder, which appears when it is whole.
 """
 
-import hashlib
-import re
+import logging
+import os
 from pathlib import Path
 from typing import NamedTuple
 
@@ -14,11 +14,12 @@ import requests
 
 from course_utils import files
 from course_utils.data import layout
-from course_utils.data.disk import DiskFull, merge, publish, workspace
+from course_utils.data.disk import DiskFull, alone, merge, publish, room, workspace
 from course_utils.data.download import download
 from course_utils.data.registry import Archive, DataError, Dataset
+from course_utils.data.sums import read_sums, verify
 from course_utils.data.unpack import unpack
-from course_utils.files import given
+from course_utils.files import given, locked
 
 __all__ = ["full"]
 
@@ -42,6 +43,8 @@ def full(entry: Dataset) -> Path:
     """Return the folder of a full data set; DataError lists each place tried and why it failed."""
     own = [folder / entry.name for folder in given("COURSE_DATA")]
     made = files.ROOT / "data" / "full" / entry.name
+    for folder in own:
+        _require_readable(folder)
     for folder in [*own, made]:
         if folder.is_dir():
             layout.require(folder, entry, f"{folder}; mend or remove that folder")
@@ -52,9 +55,28 @@ def full(entry: Dataset) -> Path:
         search.tried.append("COURSE_DATA: not set")
     for folder in own:
         search.tried.append(f"COURSE_DATA={folder.parent}: no folder {entry.name}")
-    search.run()
+    with room(None, made), alone(made):
+        if not made.is_dir():  # else another process was first
+            search.run()
     layout.remark(made, entry)
     return made
+
+
+def _require_readable(folder: Path) -> None:
+    """DataError if a data set's folder in COURSE_DATA, or what it lies in, may not be read."""
+    try:
+        for path in (folder.parent, folder):
+            if os.path.isdir(path):
+                os.listdir(path)
+            else:
+                path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return
+    except OSError as error:
+        raise DataError(
+            f"COURSE_DATA={folder.parent}: {folder} cannot be read ({error.strerror}); "
+            "get leave to read it, or unset COURSE_DATA"
+        ) from None
 
 
 class _Search:
@@ -66,12 +88,14 @@ class _Search:
         self.store = files.ROOT / "data" / "archives"  # where downloads go
         self.places = [*given("COURSE_MIRROR"), self.store]
         self.tried: list[str] = []  # what was in vain, and why
+        self.refused: list[str] = []  # of that, what was at hand
 
     def run(self) -> None:
         """Make `folder` of the first alternative that can be had; DataError if there is none."""
         for together in sorted(self.entry.alternatives, key=self._farness):
             try:
                 self._install(together)
+                self._warn()
                 return
             except DiskFull:
                 raise
@@ -86,7 +110,9 @@ class _Search:
         """Sorts alternatives: all in the first place, all in the next, some at hand, none."""
         far = []
         for archive in together:
-            having = [i for i, place in enumerate(self.places) if (place / archive.name).is_file()]
+            having = [
+                i for i, place in enumerate(self.places) if os.path.isfile(place / archive.name)
+            ]
             far.append(having[0] if having else len(self.places))
         return max(far), min(far)
 
@@ -127,7 +153,8 @@ class _Search:
         sources += [_Source(self.store, url) for url in archive.urls]
         for source in sources:
             try:
-                self._pour_copy(self._verified(archive, source), whole, alone=alone)
+                with room(None, self.folder):
+                    self._pour_copy(self._verified(archive, source), whole, alone=alone)
                 return True
             except DiskFull:
                 raise
@@ -141,9 +168,17 @@ class _Search:
         return False
 
     def _note(self, archive: Archive, source: _Source, error: Exception) -> None:
+        """Write down why a source was in vain."""
         where = source.url or source.place / archive.name
         reason = " ".join(str(error).split()) or type(error).__name__  # in one line
         self.tried.append(f"{where}: {reason}")
+        if source.url is None and not isinstance(error, _Nowhere):
+            self.refused.append(f"{where}: {reason}")
+
+    def _warn(self) -> None:
+        """Another source did; but somebody put a bad archive where it is looked for first."""
+        for line in dict.fromkeys(self.refused):
+            logging.getLogger(__name__).warning(f"{self.entry.name}: passed over {line}")
 
     def _verified(self, archive: Archive, source: _Source) -> Path:
         """The file of an archive, downloaded if need be, its hash checked."""
@@ -151,15 +186,25 @@ class _Search:
         if source.url is None:
             if not file.is_file():
                 raise _Nowhere("no such file")
-            _verify(file, archive, source.place)
+            verify(file, archive.name, _expected(archive, source.place))
             return file
-        part = download(source.url, file)
+        before = _identity(file)  # one that was refused, if there is any
+        with locked(file):
+            if _identity(file) == before:  # else another process was first
+                self._download(archive, source.url, source.place)
+            else:
+                verify(file, archive.name, _expected(archive, source.place))
+        return file
+
+    def _download(self, archive: Archive, url: str, place: Path) -> None:
+        file = place / archive.name
+        part = download(url, file, archive.bytes)
         try:
-            _verify(part, archive, source.place)
+            verify(part, archive.name, _expected(archive, place))
         except DataError:
             part.unlink()  # what was just downloaded; an archive put there by hand stays
             raise
-        return part.replace(file)
+        part.replace(file)
 
     def _pour_copy(self, file: Path, whole: Path, *, alone: bool) -> None:
         """Unpack one file, see whether it is the archive expected, and pour it into `whole`."""
@@ -174,27 +219,19 @@ class _Search:
             merge(top, whole)
 
 
-def _verify(file: Path, archive: Archive, place: Path) -> None:
-    """DataError if `file`, an archive of the folder `place`, has another hash than expected."""
-    expected = _sha256(archive, place)
-    if expected is None:
-        return
-    with file.open("rb") as opened:
-        found = hashlib.file_digest(opened, "sha256").hexdigest()
-    if found != expected:
-        raise DataError(f"{archive.name} refused: sha256 expected {expected}, found {found}")
+def _expected(archive: Archive, place: Path) -> str | None:
+    """The sha256 in SHA256SUMS in `place`, which is binding, else the registry's, if known."""
+    sums = read_sums(place)
+    return sums.expected(archive.name) if sums else archive.sha256
 
 
-def _sha256(archive: Archive, place: Path) -> str | None:
-    """That of SHA256SUMS in `place`, which is binding, else that of the registry, if known."""
-    sums = place / "SHA256SUMS"
-    if not sums.is_file():
-        return archive.sha256
-    for line in sums.read_text("utf-8").splitlines():
-        listed = re.fullmatch(r"(\w{64}) [ *](.+)", line)
-        if listed and listed[2] == archive.name:
-            return listed[1]
-    return f"(none in {sums})"
+def _identity(file: Path) -> tuple[int, int] | None:
+    """Changes when another file takes its place; None if there is none."""
+    try:
+        found = file.stat()
+    except FileNotFoundError:
+        return None
+    return found.st_ino, found.st_mtime_ns
 
 
 def _origin(together: list[Archive], missing: list[str]) -> str:

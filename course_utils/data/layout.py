@@ -1,6 +1,7 @@
 """The folder of a full data set: given the lesson's form, compared with the registry."""
 
 import logging
+import os
 import re
 from functools import cache
 from pathlib import Path
@@ -56,8 +57,21 @@ def _place(name: str, moves: dict[str, str]) -> str:
 def require(folder: Path, entry: Dataset, place: str) -> None:
     """DataError that names the first glob of the layout without a file, and `place`."""
     for pattern in entry.layout:
-        if not any(folder.glob(pattern)):
-            raise DataError(f"{entry.name}: no files match {pattern} in {place}")
+        if any(folder.glob(pattern)):
+            continue
+        barred = _barred(folder)
+        if barred is not None:
+            raise DataError(f"{entry.name}: {barred} cannot be read; get leave to read it")
+        raise DataError(f"{entry.name}: no files match {pattern} in {place}")
+
+
+def _barred(folder: Path) -> str | None:
+    """The first folder in `folder` that may not be read, which a glob passes over in silence."""
+    found: list[str] = []
+    for _ in os.walk(folder, onerror=lambda error: found.append(error.filename)):
+        if found:
+            break
+    return found[0] if found else None
 
 
 def require_some(folder: Path, entry: Dataset, place: str) -> None:

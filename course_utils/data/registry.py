@@ -6,7 +6,7 @@ that belong together: most have one, some come in parts.
 
 import tomllib
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
 from typing import Any
 
 __all__ = ["REGISTRY", "Archive", "DataError", "Dataset", "load"]
@@ -25,6 +25,7 @@ class Archive:
     name: str
     urls: list[str] = field(default_factory=list)  # in the order tried
     sha256: str | None = None  # None: not known, the layout is the check
+    bytes: int | None = None  # a download of more is refused; None: not known
 
 
 @dataclass(frozen=True)
@@ -52,8 +53,23 @@ def _dataset(name: str, table: dict[str, Any]) -> Dataset:
     """A table of the file, where addresses and hashes stand under the names of the archives."""
     urls = table.pop("urls", {})
     sha256 = table.pop("sha256", {})
+    sizes = table.pop("bytes", {})
     alternatives = []
     for names in table.pop("alternatives"):
         together = [names] if isinstance(names, str) else names
-        alternatives.append([Archive(n, urls.get(n, []), sha256.get(n)) for n in together])
+        archives = []
+        for n in together:
+            _require_inside(name, n)
+            archives.append(Archive(n, urls.get(n, []), sha256.get(n), sizes.get(n)))
+        alternatives.append(archives)
+    _require_inside(name, name)
+    for place in table.get("moves", {}).values():
+        _require_inside(name, place)
     return Dataset(name=name, alternatives=alternatives, **table)
+
+
+def _require_inside(dataset: str, name: str) -> None:
+    """DataError if a path of the registry leads out of the folder that it is meant for."""
+    path = PureWindowsPath(name)  # knows drives and both slashes
+    if path.anchor or ".." in path.parts:
+        raise DataError(f"{REGISTRY.name}: {dataset}: {name!r} leads out of its folder")

