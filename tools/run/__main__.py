@@ -17,7 +17,7 @@ from joblib import cpu_count
 
 from tools import ROOT
 from tools.run import NOTEBOOKS, find
-from tools.run.execute import CELL_TIMEOUT, Outcome, Task
+from tools.run.execute import CELL_TIMEOUT, Outcome, Task, papermill_path
 from tools.run.pool import alone, run_all
 from tools.run.verdict import (
     EXPECTED,
@@ -111,7 +111,7 @@ def _literal(text: str) -> Any:
 def _refuse_unknown(name: str, path: Path, parameters: dict[str, Any]) -> None:
     """Papermill only warns of a parameter that a notebook does not have: a typing error is lost."""
     try:
-        known = papermill.inspect_notebook(path)
+        known = papermill.inspect_notebook(papermill_path(path))
     except ValueError as e:
         raise ValueError(f"{name} is no notebook: {e}") from None
     for key in parameters:
@@ -146,7 +146,7 @@ def _report(outcomes: Sequence[Outcome], args: argparse.Namespace) -> int:
     wrong = []
     for outcome in outcomes:
         lesson, original = expected.get(outcome.name), originals.get(outcome.name, {})
-        lines = ["a cell failed: it is printed below"]
+        lines = [outcome.reason]
         if not outcome.error:
             lines = problems(outcome.recorded, lesson, original, args.size)
         status = "FAILED" if lines else "ok"
