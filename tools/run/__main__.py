@@ -17,7 +17,7 @@ from joblib import cpu_count
 
 from tools import ROOT
 from tools.run import NOTEBOOKS, find
-from tools.run.execute import CELL_TIMEOUT, Outcome, Task, papermill_path
+from tools.run.execute import CELL_TIMEOUT, Outcome, Task, is_copy, papermill_path
 from tools.run.pool import alone, run_all
 from tools.run.verdict import (
     EXPECTED,
@@ -72,7 +72,13 @@ def tasks_for(args: argparse.Namespace) -> list[Task]:
     tasks = []
     for line, (name, path) in enumerate(chosen.items()):
         bar = line if sys.stderr.isatty() else None
-        tasks.append(Task(name, path, args.out.resolve(), parameters, threads, bar))
+        task = Task(name, path, args.out.resolve(), parameters, threads, bar)
+        if task.executed.exists() and not is_copy(task.executed):
+            raise ValueError(
+                f"{task.executed} is not the copy of an earlier run: move it away, "
+                "or choose another folder with --out"
+            )
+        tasks.append(task)
     return tasks
 
 
@@ -133,6 +139,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("run: interrupted", file=sys.stderr)
         return 130
+    except OSError as e:  # a folder that cannot be made or written to
+        print(f"run: {args.out}: {e}", file=sys.stderr)
+        return 2
     if sys.stderr.isatty():
         print("\n" * len(outcomes))  # past the progress bars
     return _report(outcomes, args)
@@ -157,7 +166,7 @@ def _report(outcomes: Sequence[Outcome], args: argparse.Namespace) -> int:
     for line in wrong:
         print(line)
     for outcome in outcomes:
-        if outcome.error:
+        if outcome.error not in ("", outcome.reason):
             print(f"\n{'=' * 80}\n{outcome.name}\n{'=' * 80}\n{outcome.error}")
     return int(bool(wrong))
 

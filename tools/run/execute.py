@@ -1,6 +1,7 @@
 """One notebook, executed by papermill into a copy that appears whole; what it recorded."""
 
 import errno
+import json
 import os
 import time
 import traceback
@@ -23,6 +24,7 @@ __all__ = [
     "Task",
     "execute",
     "failed",
+    "is_copy",
     "kernel_environment",
     "papermill_path",
     "records",
@@ -101,6 +103,14 @@ def records(out: Path, name: str, size: str) -> list[Run]:
     return runs(out / "results", name, size)
 
 
+def is_copy(file: Path) -> bool:
+    """Whether a run has made this notebook: a file that somebody else made is not written over."""
+    try:
+        return "papermill" in json.loads(file.read_text("utf-8"))["metadata"]
+    except (ValueError, KeyError, TypeError):
+        return False
+
+
 def papermill_path(path: Path) -> str:
     """A path for papermill, which would put parameters in the place of {…}."""
     return str(path).replace("{", "{{").replace("}", "}}")
@@ -146,7 +156,8 @@ def _failure(task: Task) -> Failure:
         for notebook in kept:  # a failed notebook is kept as well: it shows where
             _save(notebook, task.executed)
     except OSError as e:
-        reason = f"{_cause(e) or 'it cannot be written'}: {task.executed} is as it was before the run"
+        cause = _cause(e) or "it cannot be written"
+        reason = f"{cause}: {task.executed} is as it was before the run"
         shown = [failure.error, RULE] if failure.error else []
         failure = Failure(reason, "\n".join([*shown, f"{reason} ({e})"]))
     return failure

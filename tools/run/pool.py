@@ -3,7 +3,6 @@
 import multiprocessing
 import os
 import re
-import signal
 import sys
 import threading
 import time
@@ -24,6 +23,7 @@ from tools.run.execute import Outcome, Task, execute, failed
 __all__ = ["alone", "run_all"]
 
 PATIENCE = 5  # seconds for a worker to end when its kernel is gone
+KILLED = -9  # exit code: by SIGKILL, which Windows does not have
 LEFTOVER = re.compile(r"\..+\.(ipynb|json)\.[0-9a-f]{8}\.part")  # of `files.atomic`
 
 
@@ -91,7 +91,7 @@ def _outcome(worker: Worker) -> Outcome:
     """What the worker has sent; or that it was killed before it could."""
     try:
         outcome = worker.answers.recv()
-    except EOFError:
+    except (EOFError, OSError):  # nothing came, or half of it
         worker.process.join()
         _end_orphans(worker)
         seconds = time.perf_counter() - worker.started
@@ -104,14 +104,16 @@ def _outcome(worker: Worker) -> Outcome:
 
 
 def _why_it_ended(code: int | None) -> str:
-    if code == -signal.SIGKILL:
+    if code == KILLED:
         return "its process was killed, most likely because the memory ran out"
     return f"its process ended without a word (exit code {code})"
 
 
 def _end_orphans(worker: Worker) -> None:
     """End the kernel of a worker that was killed, and what that has started: they hold memory."""
-    own = {"JPY_PARENT_PID": str(worker.process.pid), "COURSE_RESULTS": str(worker.task.out / "results")}
+    parent = str(worker.process.pid)
+    results = str(worker.task.out / "results")
+    own = {"JPY_PARENT_PID": parent, "COURSE_RESULTS": results}  # both tell of this run alone
     for process in psutil.process_iter():
         with suppress(psutil.Error):  # of another user, or gone
             if own.items() <= process.environ().items():
