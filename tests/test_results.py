@@ -98,7 +98,20 @@ def test_a_failed_write_leaves_the_record_as_it_was(folder, monkeypatch):
     assert [s["name"] for s in only_record(folder)["stages"]] == ["a"]
 
 
-LEADING_OUT = ["../x", "../../x", "a/../../x", "/x", "", ".", "..", "C:x", "C:\\x", "\\\\host\\x", "a\\..\\..\\x", "a\0b"]
+LEADING_OUT = [
+    "../x",
+    "../../x",
+    "a/../../x",
+    "/x",
+    "",
+    ".",
+    "..",
+    "C:x",
+    "C:\\x",
+    "\\\\host\\x",
+    "a\\..\\..\\x",
+    "a\0b",
+]
 
 
 @pytest.mark.parametrize("name", [*LEADING_OUT, "link/x", "link"])
@@ -143,9 +156,10 @@ def test_a_disk_that_fills_while_a_record_is_written(folder, monkeypatch):
             self.write_bytes(text.encode()[: len(text) * point // 10])
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-        with monkeypatch.context() as patch, pytest.raises(OSError, match="No space left"):
+        with monkeypatch.context() as patch:
             patch.setattr(Path, "write_text", full_disk)
-            record(f"b{point}", 2)
+            with pytest.raises(OSError, match="No space left"):
+                record(f"b{point}", 2)
         assert only_record(folder) == before
         assert len(list(folder.rglob("*"))) == 1
 

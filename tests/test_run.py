@@ -191,7 +191,9 @@ def test_a_broken_file_is_named(course, capsys):
     assert "run: tiny is no notebook" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("content", ['{"cells": [], "metadata": {}, "nbformat": 4, "nbformat_minor": 4}', "half a note"])
+@pytest.mark.parametrize(
+    "content", ['{"cells": [], "metadata": {}, "nbformat": 4, "nbformat_minor": 4}', "half a note"]
+)
 def test_what_somebody_else_has_made_is_not_written_over(course, capsys, content):
     users = course / "out" / "tiny.ipynb"
     users.parent.mkdir()
@@ -228,7 +230,7 @@ def test_only_leftovers_of_our_own_are_cleared_away(tmp_path):
 
 @pytest.mark.parametrize("name", ["a[1]", "a{1}", "a{", "a *?b"])
 def test_any_name_of_a_notebook(course, notebook, capfd, name):
-    """The record of another, which such a name stands for in a pattern, stays where it is and is not taken for its own."""
+    """The records of others, which such a name stands for in a pattern, stay, and are not taken for its own."""
     body = f"from course_utils.results import begin, record\nbegin({name!r}, SIZE, SEED)\nrecord('accuracy', 0.5)"
     notebook(course / "nbs" / f"{name}.ipynb", [body])
     results = course / "out" / "results"
@@ -283,11 +285,14 @@ def test_a_killed_process_costs_its_own_notebook_only(course, notebook, which):
     rows = {row.split()[0]: row.split()[-1] for row in out.splitlines() if row.endswith((" ok", " FAILED"))}
     assert rows == {"big": "FAILED", "small": "ok", "tiny": "ok"}
     said = [row for row in out.splitlines() if row.startswith("big: ")][-1]
-    assert said == {
-        "worker": "big: its process was killed, most likely because the memory ran out",
-        "kernel": "big: a cell failed, its kernel died (ended by the cell, or killed because the memory ran out): "
-        "it is printed below",
-    }[which]
+    assert (
+        said
+        == {
+            "worker": "big: its process was killed, most likely because the memory ran out",
+            "kernel": "big: a cell failed, its kernel died (ended by the cell, or killed because the memory ran out): "
+            "it is printed below",
+        }[which]
+    )
     assert ("time.sleep(0.1)" in out) == (which == "kernel")  # the cell that ran, not one after it
     assert "never shown" not in out
     assert "Traceback" not in err
@@ -320,7 +325,7 @@ def test_a_full_disk_never_leaves_a_cut_notebook(tmp_path, monkeypatch, notebook
     size = len(nbformat.writes(made).encode())
     for point in range(20):
         monkeypatch.setattr(Full, "room", point * (size - 1) // 19)
-        with pytest.raises(OSError, match="No space left|not what is there"):
+        with pytest.raises(OSError, match=r"No space left|not what is there"):
             execute._save(made, file)
         assert file.read_bytes() == before
         assert [path.name for path in file.parent.iterdir()] == ["tiny.ipynb"]
