@@ -2,6 +2,8 @@
 PYTHON ?= python3
 SIZE ?= sample
 PY := .venv/bin/python
+HEX := [0-9a-f]
+HEX8 := $(HEX)$(HEX)$(HEX)$(HEX)$(HEX)$(HEX)$(HEX)$(HEX)# of unpackings that were killed
 
 .DEFAULT_GOAL := help
 .PHONY: help setup run full test lab data results floors sweep site bench doctor lock oldest clean
@@ -52,5 +54,5 @@ oldest: setup ## run the unit tests on the oldest versions that pyproject.toml a
 	uv venv -q --clear .oldest && uv pip install -q -p .oldest --resolution lowest-direct -r pyproject.toml --all-extras
 	.oldest/bin/python -m pytest -W default -m "not notebook and not browser" -k "not doctor_is_content" $(ARGS)  # it knows the lock
 
-clean: ## remove whatever set-up and runs have made; full data sets stay
-	rm -rf .venv .oldest .runs data/packages data/sample docs/api .mypy_cache .pytest_cache .ruff_cache .hypothesis *.egg-info
+clean: ## remove whatever set-up and runs have made, saved weights too; full data sets stay
+	rm -rf data/full/.*.$(HEX8).part .venv .oldest .runs data/packages data/sample docs/api .mypy_cache .pytest_cache .ruff_cache .hypothesis *.egg-info
