@@ -107,7 +107,7 @@ def is_copy(file: Path) -> bool:
     """Whether a run has made this notebook: a file that somebody else made is not written over."""
     try:
         return "papermill" in json.loads(file.read_text("utf-8"))["metadata"]
-    except (ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError):
         return False
 
 
@@ -125,15 +125,7 @@ def execute(task: Task) -> Outcome:
         print(f"{task.name}: started", flush=True)
     start = time.perf_counter()
     failure = _failure(task)
-    return _outcome(task, time.perf_counter() - start, failure)
-
-
-def failed(task: Task, seconds: float, reason: str) -> Outcome:
-    """The outcome of a task whose process could not tell of it itself."""
-    return _outcome(task, seconds, Failure(reason, reason))
-
-
-def _outcome(task: Task, seconds: float, failure: Failure) -> Outcome:
+    seconds = time.perf_counter() - start
     found = records(task.out, task.name, task.size)
     recorded = {name: value for run in found for name, value in run.values.items()}
     peaks = [run.memory_gb for run in found if run.memory_gb is not None]
@@ -141,19 +133,20 @@ def _outcome(task: Task, seconds: float, failure: Failure) -> Outcome:
     return Outcome(task.name, seconds, memory, failure.error, recorded, failure.reason)
 
 
+def failed(task: Task, seconds: float, reason: str) -> Outcome:
+    """The outcome of a task whose process could not tell of it itself."""
+    return Outcome(task.name, seconds, None, reason, {}, reason)
+
+
 def _failure(task: Task) -> Failure:
-    """Execute and save; what went wrong, or two empty texts."""
+    """Execute and save; what went wrong, or two empty texts.
+
+    A failed notebook is saved as well: it shows where.
+    """
     kept: list[nbformat.NotebookNode] = []
-    failure = Failure("", "")
+    failure = _run_cells(task, kept)
     try:
-        _execute(task, kept)
-    except PapermillExecutionError as e:
-        full = os.strerror(errno.ENOSPC) in str(e.evalue)
-        failure = _cell_failed(e.source, e.traceback, "the disk is full" if full else "")
-    except Exception as e:  # a dead kernel, a cell over its time, a notebook that is no JSON
-        failure = _cell_failed(_last_cell(kept), traceback.format_exception_only(e), _cause(e))
-    try:
-        for notebook in kept:  # a failed notebook is kept as well: it shows where
+        for notebook in kept:
             _save(notebook, task.executed)
     except OSError as e:
         cause = _cause(e) or "it cannot be written"
@@ -161,6 +154,18 @@ def _failure(task: Task) -> Failure:
         shown = [failure.error, RULE] if failure.error else []
         failure = Failure(reason, "\n".join([*shown, f"{reason} ({e})"]))
     return failure
+
+
+def _run_cells(task: Task, kept: list[nbformat.NotebookNode]) -> Failure:
+    """Execute; the cell that failed and its traceback, or two empty texts."""
+    try:
+        _execute(task, kept)
+    except PapermillExecutionError as e:
+        full = os.strerror(errno.ENOSPC) in str(e.evalue)
+        return _cell_failed(e.source, e.traceback, "the disk is full" if full else "")
+    except Exception as e:  # a dead kernel, a cell over its time, a notebook that is no JSON
+        return _cell_failed(_last_cell(kept), traceback.format_exception_only(e), _cause(e))
+    return Failure("", "")
 
 
 def _cell_failed(source: str, lines: list[str], cause: str) -> Failure:
