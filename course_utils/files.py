@@ -122,7 +122,7 @@ def inside(folder: str | Path, name: str) -> Path:
     ValueError for one that leads elsewhere: "../x", "/x", a drive of Windows, by way of a link.
     """
     file = Path(folder) / name
-    plain = PureWindowsPath(name)  # splits at / and at \\, and knows drives
+    plain = PureWindowsPath(name)  # splits at / and at \, and knows drives
     leaves = not plain.parts or plain.anchor or ".." in plain.parts or "\0" in name
     if leaves or not file.resolve().is_relative_to(Path(folder).resolve()):
         raise ValueError(f"{name!r} is no name inside {folder}: it must not lead out of it")
