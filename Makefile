@@ -55,4 +55,4 @@ oldest: setup ## run the unit tests on the oldest versions that pyproject.toml a
 clean: ## remove whatever set-up and runs have made; full data sets stay, data/work, and what you put into samples
 	@"$(PYTHON)" tools/clean.py
 	@[ ! -d .runs ] || find .runs -mindepth 1 -maxdepth 1 ! -name work -exec rm -rf {} +  # weights of earlier versions: .runs/work
-	rm -rf .venv .oldest data/packages data/full/.*.part docs/api .mypy_cache .pytest_cache .ruff_cache .hypothesis *.egg-info
+	rm -rf .venv .oldest data/packages data/full/.*.????????.part docs/api .mypy_cache .pytest_cache .ruff_cache .hypothesis *.egg-info

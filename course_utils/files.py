@@ -7,7 +7,7 @@ import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
 from typing import Any
 
 import pandas as pd
@@ -17,6 +17,7 @@ __all__ = [
     "ROOT",
     "atomic",
     "given",
+    "inside",
     "is_checkout",
     "locked",
     "place_name",
@@ -157,6 +158,19 @@ def locked(thing: Path) -> Iterator[None]:
         yield
     finally:
         lock.release()
+
+
+def inside(folder: str | Path, name: str) -> Path:
+    """The file `name` of `folder`, for a name that comes from outside.
+
+    ValueError for one that leads elsewhere: "../x", "/x", a drive of Windows, by way of a link.
+    """
+    file = Path(folder) / name
+    plain = PureWindowsPath(name)  # splits at / and at \, and knows drives
+    leaves = not plain.parts or plain.anchor or ".." in plain.parts or "\0" in name
+    if leaves or not file.resolve().is_relative_to(Path(folder).resolve()):
+        raise ValueError(f"{name!r} is no name inside {folder}: it must not lead out of it")
+    return file
 
 
 def read_csv(file: str | Path, **options: Any) -> pd.DataFrame:

@@ -14,7 +14,7 @@ from markupsafe import Markup
 from pandas.io.formats.style import Styler
 
 from .core import DEVICE, set_seed
-from .files import ROOT, atomic
+from .files import ROOT, atomic, inside
 from .provenance import peak_memory_gb, provenance
 
 __all__ = ["begin", "record", "results_table"]
@@ -29,10 +29,11 @@ _clock = {"begin": 0.0}  # when it was opened
 def begin(lesson: str, size: str = "sample", seed: int = 42, data: Path | None = None) -> None:
     """Open the record of this run and seed it; `data`: the folder whose files it is made from.
 
-    ValueError for an unknown size.
+    ValueError for an unknown size, or a lesson whose record would lie elsewhere ("../lesson1").
     """
     if size not in SIZES:
         raise ValueError(f"unknown size {size!r}: use {' or '.join(map(repr, SIZES))}")
+    inside(_folder(), lesson)
     _clock["begin"] = time.perf_counter()
     _run.update({"lesson": lesson, "size": size, "seed": seed, **provenance(data), "stages": []})
     set_seed(seed)
@@ -91,6 +92,12 @@ def _number(value: float) -> str:
 def _write() -> None:
     """The record so far, whole: what a run that breaks off has measured is kept."""
     _run["memory_gb"] = round(peak_memory_gb(), 2)
-    folder = Path(os.environ.get("COURSE_RESULTS") or ROOT / ".runs" / "interactive")
-    with atomic(folder / f"{_run['lesson']}.{_run['size']}.{DEVICE.type}.json") as part:
+    file = inside(_folder(), f"{_run['lesson']}.{_run['size']}.{DEVICE.type}.json")
+    with atomic(file) as part:
         part.write_text(json.dumps(_run, indent=1) + "\n", "utf-8")
+
+
+def _folder() -> Path:
+    """Where records go."""
+    named = os.environ.get("COURSE_RESULTS")
+    return Path(named).expanduser() if named else ROOT / ".runs" / "interactive"

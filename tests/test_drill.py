@@ -227,10 +227,10 @@ def test_the_second_of_two_runs_waits_for_the_first(tmp_path):
     out = tmp_path / "out"
     code = f"from pathlib import Path; from tools.run import pool\nwith pool.alone(Path({str(out)!r})): print('in')"
     with pool.alone(out):
-        (out / ".tiny.123.ipynb").write_text("half")
+        (out / ".tiny.ipynb.0123abcd.part").write_text("half")
         pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
         second = subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, **pipes)
         assert second.stderr.readline() == f"run: another run writes to {out}; waiting for its end\n"
         assert second.poll() is None
     assert second.communicate()[0] == "in\n"
-    assert not (out / ".tiny.123.ipynb").exists()
+    assert not (out / ".tiny.ipynb.0123abcd.part").exists()

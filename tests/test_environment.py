@@ -32,6 +32,7 @@ DECLARED = [Requirement(r) for group in [PROJECT["dependencies"], *EXTRAS] for r
 NAMES = {canonicalize_name(requirement.name) for requirement in DECLARED}
 NOT_IMPORTED = {
     "check-jsonschema": "a command of tests/test_environment.py",
+    "cryptography": "distributed's, for the certificate of a sweep",
     "furo": "the theme of the site, named in docs/conf.py",
     "ipykernel": "the kernel of the notebooks",
     "jupyterlab": "make lab",

@@ -1,7 +1,9 @@
 """course_utils.results: what a record holds, and what is refused."""
 
+import errno
 import json
 import math
+import os
 import re
 import subprocess
 from pathlib import Path
@@ -13,6 +15,7 @@ import pytest
 import torch
 
 from course_utils import provenance, results
+from course_utils.files import inside
 from course_utils.results import begin, record, results_table
 
 
@@ -93,6 +96,72 @@ def test_a_failed_write_leaves_the_record_as_it_was(folder, monkeypatch):
     with pytest.raises(OSError, match="no space"):
         record("b", 2)
     assert [s["name"] for s in only_record(folder)["stages"]] == ["a"]
+
+
+LEADING_OUT = [
+    "../x",
+    "../../x",
+    "a/../../x",
+    "/x",
+    "",
+    ".",
+    "..",
+    "C:x",
+    "C:\\x",
+    "\\\\host\\x",
+    "a\\..\\..\\x",
+    "a\0b",
+]
+
+
+@pytest.mark.parametrize("name", [*LEADING_OUT, "link/x", "link"])
+def test_a_name_that_leads_out_of_its_folder(folder, tmp_path_factory, name):
+    (folder / "link").symlink_to(tmp_path_factory.mktemp("elsewhere"))
+    with pytest.raises(ValueError, match="is no name inside"):
+        inside(folder, name)
+
+
+@pytest.mark.parametrize("name", ["a", "2017/a", "a[1]", "a..b", "..a", "a b/ä", "within/x"])
+def test_a_name_inside_its_folder(folder, name):
+    (folder / "within").symlink_to("a")  # to a place in the same folder
+    assert inside(folder, name) == folder / name
+
+
+@pytest.mark.parametrize("lesson", LEADING_OUT)
+def test_a_lesson_whose_record_would_lie_elsewhere(folder, lesson):
+    begin("tiny")
+    with pytest.raises(ValueError, match="is no name inside"):
+        begin(lesson)
+    record("a", 1)
+    assert only_record(folder)["lesson"] == "tiny"
+    assert [path.name for path in folder.iterdir()] == ["tiny.sample.cpu.json"]
+
+
+def test_records_below_the_home_folder(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("COURSE_RESULTS", "~/records")
+    monkeypatch.chdir(tmp_path)
+    begin("tiny")
+    assert only_record(tmp_path / "records")["lesson"] == "tiny"
+
+
+def test_a_disk_that_fills_while_a_record_is_written(folder, monkeypatch):
+    """At ten points: the record is the one before, whole, and nothing lies beside it."""
+    begin("tiny")
+    record("a", 1)
+    before = only_record(folder)
+    for point in range(10):
+
+        def full_disk(self, text, encoding, point=point):
+            self.write_bytes(text.encode()[: len(text) * point // 10])
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+        with monkeypatch.context() as patch:
+            patch.setattr(Path, "write_text", full_disk)
+            with pytest.raises(OSError, match="No space left"):
+                record(f"b{point}", 2)
+        assert only_record(folder) == before
+        assert len(list(folder.rglob("*"))) == 1
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, None, "0.9", torch.tensor([1.0, 2.0])])

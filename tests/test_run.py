@@ -1,15 +1,20 @@
 """tools.run and tools.floors on tiny notebooks: real kernels, no lesson."""
 
+import errno
+import io
 import json
 import os
+import random
 import signal
 import statistics
 import subprocess
 import sys
+import time
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
+import nbformat
 import papermill.engines
 import psutil
 import pytest
@@ -101,15 +106,17 @@ def test_a_failing_cell_is_shown_in_full(course, notebook, capfd):
 
 
 def test_a_notebook_is_not_saved_at_every_cell(tmp_path, monkeypatch, notebook):
-    """Papermill would save twice for each; a notebook of 20 cells is saved as often as one of two."""
-    saves = []
+    """Papermill would save twice for each; a notebook of 20 cells is saved as often as one of two: once."""
+    saves, save = [], execute._save
+    monkeypatch.setattr(papermill.engines, "write_ipynb", lambda *_: saves.append("papermill"))
+    monkeypatch.setattr(execute, "_save", lambda made, file: (saves.append(file.stem), save(made, file)))
     for n in (2, 20):
-        monkeypatch.setattr(papermill.engines, "write_ipynb", lambda *_, n=n: saves.append(n))
         file = notebook(tmp_path / f"{n}.ipynb", ["6 * 7"] * n)
-        execute._execute_atomically(execute.Task(str(n), file, tmp_path / "out", {"SIZE": "sample"}, 1))
+        task = execute.Task(str(n), file, tmp_path / "out", {"SIZE": "sample"}, 1)
+        assert execute._failure(task) == execute.Failure("", "")
         last = json.loads((tmp_path / "out" / f"{n}.ipynb").read_text("utf-8"))["cells"][-1]
         assert "".join(last["outputs"][0]["data"]["text/plain"]) == "42"
-    assert saves.count(2) == saves.count(20) > 0
+    assert saves == ["2", "20"]
 
 
 def test_a_cell_over_its_time_fails(course, notebook, monkeypatch):
@@ -182,6 +189,199 @@ def test_a_broken_file_is_named(course, capsys):
     (course / "nbs" / "tiny.ipynb").write_text("{")
     assert command.main(line(course)) == 2
     assert "run: tiny is no notebook" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "content", ['{"cells": [], "metadata": {}, "nbformat": 4, "nbformat_minor": 4}', "half a note"]
+)
+def test_what_somebody_else_has_made_is_not_written_over(course, capsys, content):
+    users = course / "out" / "tiny.ipynb"
+    users.parent.mkdir()
+    users.write_text(content)
+    assert command.main(line(course)) == 2
+    assert f"run: {users} is not the copy of an earlier run: move it away" in capsys.readouterr().err
+    assert users.read_text() == content
+
+
+def test_lessons_are_not_written_over(course, capsys):
+    before = (course / "nbs" / "tiny.ipynb").read_bytes()
+    assert command.main(line(course, "--out", str(course / "nbs"))) == 2
+    assert "is not the copy of an earlier run" in capsys.readouterr().err
+    assert (course / "nbs" / "tiny.ipynb").read_bytes() == before
+
+
+def test_only_leftovers_of_our_own_are_cleared_away(tmp_path):
+    """What a killed run has left where it writes; nothing that merely looks alike, nothing elsewhere."""
+    ours = [".a.ipynb.0123abcd.part", "2017/.a.ipynb.0123abcd.part", "results/.a.sample.cpu.json.0123abcd.part"]
+    ours += ["solutions/2017/.a b.ipynb.0123abcd.part", "results/2017/.a.full.cuda.json.0123abcd.part"]
+    users = [".draft.ipynb", ".draft.part", "2017/.draft.ipynb", "results/.draft.part", "a.ipynb.0123abcd.part"]
+    users += ["deep/.a.ipynb.0123abcd.part", "2017/deep/.a.ipynb.0123abcd.part", ".a.ipynb.0123abc.part"]
+    users += [".a.ipynb.0123abcg.part", ".a.pt.0123abcd.part", ".a.ipynb.12345.part", ".tiny.4711.ipynb"]
+    for name in ours + users:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text("half")
+    (tmp_path / ".b.ipynb.0123abcd.part").mkdir()
+    (tmp_path / ".c.ipynb.0123abcd.part").symlink_to("a.ipynb.0123abcd.part")
+    with pool.alone(tmp_path):
+        left = {path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*") if path.is_file()}
+    assert left - {".lock"} == {*users, ".c.ipynb.0123abcd.part"}
+    assert (tmp_path / ".b.ipynb.0123abcd.part").is_dir()
+
+
+def test_any_name_of_a_notebook(course, notebook, capfd):
+    """The records of others, which such a name stands for in a pattern, stay, and are not taken for its own."""
+    names = ["a[1]", "a{1}", "b{", "c *?"]
+    for name in names:
+        body = f"from course_utils.results import begin, record\nbegin({name!r}, SIZE, SEED)\nrecord('accuracy', 0.5)"
+        notebook(course / "nbs" / f"{name}.ipynb", [body])
+    results = course / "out" / "results"
+    results.mkdir(parents=True)
+    others = [results / f"{other}.sample.cpu.json" for other in ("a1", "c xyz", "a[1].sample.b")]
+    for other in others:
+        other.write_text("of another")
+    assert command.main(line(course, "--only", *names)) == 0, capfd.readouterr().out
+    for name in names:
+        assert (course / "out" / f"{name}.ipynb").exists()
+        (run,) = execute.records(course / "out", name, "sample")
+        assert run.values == {"accuracy": 0.5}
+    assert [other.read_text() for other in others] == ["of another"] * 3
+
+
+def test_weights_of_a_run_lie_apart_from_those_of_a_learner(tmp_path, monkeypatch):
+    """Beside the data lie those that were saved in JupyterLab; the next run into the same folder finds its own."""
+    assert execute.kernel_environment(tmp_path, 1)["COURSE_WORK"] == str(tmp_path / "work")
+    monkeypatch.setenv("COURSE_WORK", "chosen")
+    assert execute.kernel_environment(tmp_path, 1)["COURSE_WORK"] == "chosen"
+
+
+# --- what goes wrong: a process is killed, a disk is full ---
+
+WAITS = """\
+import os, time
+from pathlib import Path
+Path("{name}.tmp").write_text(f"{{os.getppid()}} {{os.getpid()}}")
+Path("{name}.tmp").rename("{name}.pids")
+while not Path("go").exists():
+    time.sleep(0.1)"""
+
+
+def alive(pid: int) -> bool:
+    return psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+
+
+@pytest.mark.parametrize("which", ["worker", "kernel"])
+def test_a_killed_process_costs_its_own_notebook_only(course, notebook, which):
+    """As when the memory runs out: another notebook is running then, and a third one waits for its turn."""
+    for name in ("big", "small"):
+        notebook(course / "nbs" / f"{name}.ipynb", [WAITS.format(name=name), "mark = 'never shown'"])
+    start = [sys.executable, "-m", "tools.run", *line(course, "--jobs", "2")]
+    run = subprocess.Popen(start, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    files = [course / "nbs" / f"{name}.pids" for name in ("big", "small")]
+    until(lambda: all(file.exists() for file in files))
+    pids = dict(zip(("worker", "kernel"), map(int, files[0].read_text().split()), strict=True))
+    os.kill(pids[which], signal.SIGKILL)
+    until(lambda: not any(alive(pid) for pid in pids.values()))
+    (course / "nbs" / "go").touch()
+    out, err = run.communicate()
+    assert run.returncode == 1, err
+    rows = {row.split()[0]: row.split()[-1] for row in out.splitlines() if row.endswith((" ok", " FAILED"))}
+    assert rows == {"big": "FAILED", "small": "ok", "tiny": "ok"}
+    said = [row for row in out.splitlines() if row.startswith("big: ")][-1]
+    assert (
+        said
+        == {
+            "worker": "big: its process was killed, most likely because the memory ran out",
+            "kernel": "big: a cell failed, its kernel died (ended by the cell, or killed because the memory ran out): "
+            "it is printed below",
+        }[which]
+    )
+    assert ("time.sleep(0.1)" in out) == (which == "kernel")  # the cell that ran, not one after it
+    assert "never shown" not in out
+    assert "Traceback" not in err
+
+
+class Full(io.FileIO):
+    """A file on a disk that takes `room` bytes more; a silent one does not tell."""
+
+    room = 0
+    silent = False
+
+    def write(self, content: bytes) -> int:
+        super().write(content[: self.room])
+        if not self.silent:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return len(content)
+
+
+@pytest.mark.parametrize("silent", [True, False])
+def test_a_full_disk_never_leaves_a_cut_notebook(tmp_path, monkeypatch, notebook, silent):
+    """At twenty points of writing; the copy of an earlier run stays, and nothing half-written."""
+    made = nbformat.read(notebook(tmp_path / "nbs" / "tiny.ipynb"), 4)
+    file = tmp_path / "out" / "tiny.ipynb"
+    execute._save(made, file)
+    before = file.read_bytes()
+    assert nbformat.reads(before.decode(), 4) == made
+    made.cells[0].source = "# Another"
+    monkeypatch.setattr(execute, "open", Full, raising=False)
+    monkeypatch.setattr(Full, "silent", silent)
+    size = len(nbformat.writes(made).encode())
+    for point in range(20):
+        monkeypatch.setattr(Full, "room", point * (size - 1) // 19)
+        with pytest.raises(OSError, match=r"No space left|not what is there"):
+            execute._save(made, file)
+        assert file.read_bytes() == before
+        assert [path.name for path in file.parent.iterdir()] == ["tiny.ipynb"]
+
+
+@pytest.mark.parametrize("body", ["6 * 7", "1 / 0", "raise OSError(28, 'No space left on device')"])
+def test_a_run_says_that_the_disk_is_full(course, notebook, monkeypatch, body):
+    path = notebook(course / "nbs" / "tiny.ipynb", [body]).resolve()
+    for name, value in execute.kernel_environment(course / "out", 1).items():
+        monkeypatch.setenv(name, value)  # what `execute` sets here goes again with the test
+    task = execute.Task("tiny", path, course / "out", {"SIZE": "sample"}, 1)
+    if "28" in body:
+        assert execute.execute(task).reason == "a cell failed, the disk is full: it is printed below"
+        return
+    earlier = execute.execute(task)
+    assert earlier.reason == ("a cell failed: it is printed below" if "0" in body else "")
+    before = task.executed.read_bytes()
+    monkeypatch.setattr(execute, "open", Full, raising=False)
+    monkeypatch.setattr(Full, "room", 1000)
+    outcome = execute.execute(task)
+    assert outcome.reason == f"the disk is full: {task.executed} is as it was before the run"
+    assert ("ZeroDivisionError" in outcome.error) == ("0" in body)
+    assert task.executed.read_bytes() == before
+
+
+KILLS = 4
+
+
+def test_runs_killed_at_any_moment(course):
+    """kill -9: nothing half-written under a name of its own, nothing of the user's changed, the next run ends well."""
+    assert command.main(line(course)) == 0
+    out = course / "out"
+    users = {"mine.ipynb": "{}", ".draft.ipynb": "a note", "results/mine.json": "{}", "2017/.x.part": "half"}
+    for name, content in users.items():
+        (out / name).parent.mkdir(exist_ok=True)
+        (out / name).write_text(content)
+    moments = random.Random(0)
+    start = [sys.executable, "-m", "tools.run", *line(course)]
+    quiet = {"cwd": ROOT, "start_new_session": True, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    for _ in range(KILLS):
+        run = subprocess.Popen(start, **quiet)
+        time.sleep(moments.uniform(0, 6))  # anywhere between start and end, on whatever machine
+        started = psutil.Process(run.pid).children(recursive=True) if run.poll() is None else []
+        run.kill()
+        run.wait()
+        until(lambda started=started: not any(alive(process.pid) for process in started))
+        cells = json.loads((out / "tiny.ipynb").read_text("utf-8"))["cells"]
+        assert [c["execution_count"] for c in cells if c["cell_type"] == "code"] == [1, 2, 3]
+        for record in (out / "results").glob("tiny.*"):
+            assert json.loads(record.read_text("utf-8"))["lesson"] == "tiny"
+    assert command.main(line(course)) == 0
+    assert {name: (out / name).read_text() for name in users} == users
+    left = {path.relative_to(out).as_posix() for path in out.rglob(".*")}
+    assert left == {".lock", ".draft.ipynb", "2017/.x.part"}
 
 
 def test_two_at_a_time_share_the_cores(course, notebook, monkeypatch):

@@ -2,6 +2,8 @@
 
 import json
 import os
+import socket
+import ssl
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -11,10 +13,11 @@ from pathlib import Path
 
 import psutil
 import pytest
-from distributed import Client
+import requests
+from distributed import Client, Security
 from waiting import until
 
-from tools import sweep
+from tools import floors, sweep
 from tools.run import __main__ as command
 
 WAITS = """\
@@ -109,3 +112,116 @@ def test_a_cluster_of_this_machine(tmp_path):
         earlier.write_text("{}")
         problems = sweep.sweep(client, ["nowhere"], [1], tmp_path, ["--threads", "1"])
     assert "no notebook nowhere" in problems["nowhere", 1]
+
+
+def listening(process: psutil.Process) -> set[str]:
+    """The addresses on which a process waits to be called; none if it has ended."""
+    connections = []
+    with suppress(psutil.Error):
+        connections = process.net_connections("inet")
+    return {found.laddr.ip for found in connections if found.status == psutil.CONN_LISTEN}
+
+
+def answer(address: str, context: ssl.SSLContext | None) -> bytes:
+    """What a listener says first: in plain text, or by TLS with the certificate of that context."""
+    host, port = address.removeprefix("tls://").rsplit(":", 1)
+    with socket.create_connection((host, int(port)), timeout=300) as plain:
+        plain.settimeout(300)
+        if context is None:
+            plain.sendall(b"GET / HTTP/1.0\r\n\r\n")
+            return plain.recv(1)
+        with context.wrap_socket(plain) as secret:
+            return secret.recv(1)
+
+
+def test_nobody_else_gets_into_a_sweep_on_this_machine(lessons, tmp_path):
+    """Every process of it, kernels included, listens on loopback; without its certificate no one is answered."""
+    options = ["--notebooks", str(lessons), "--original", os.devnull, "--threads", "1"]
+    with sweep.cluster(workers=2) as client, ThreadPoolExecutor(1) as pool:
+        done = pool.submit(sweep.sweep, client, ["a", "lesson6-sgd"], [3], tmp_path / "out", options)
+        until(lambda: set(started(tmp_path)) == {"a", "lesson6-sgd"})
+        me = psutil.Process()
+        addresses = [listening(process) for process in [me, *me.children(recursive=True)]]
+        information = client.scheduler_info()
+        doors = [information["address"], *information["workers"]]
+        doors += [worker["nanny"] for worker in information["workers"].values()]
+        stranger = Security.temporary().get_connection_args("client")["ssl_context"]
+        nobody = ssl.create_default_context()
+        for context in (stranger, nobody):  # they trust anybody: it is the other side that refuses
+            context.check_hostname = False
+            context.verify_mode = ssl.CERT_NONE
+        try:
+            assert len(doors) == 5
+            for door in doors:
+                assert door.startswith("tls://127.0.0.1:")
+                for context in (stranger, nobody):
+                    with pytest.raises((ssl.SSLError, ConnectionError)):
+                        answer(door, context)
+                with suppress(ConnectionError):
+                    assert answer(door, None) == b""
+            pages = [information["services"]["dashboard"]]
+            pages += [worker["services"]["dashboard"] for worker in information["workers"].values()]
+            for page in pages:
+                told = requests.get(f"http://127.0.0.1:{page}/metrics", timeout=300)
+                assert told.status_code == 404
+        finally:
+            (tmp_path / "go").touch()
+        assert done.result() == {("a", 3): "", ("lesson6-sgd", 3): ""}
+    assert set().union(*addresses) == {"127.0.0.1"}
+    assert sum(map(bool, addresses)) >= 5  # this one, two workers, two kernels
+
+
+RECORD = b'{"lesson": "a"}'
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("../../x", b""),
+        ("results/../../../x", b""),
+        ("/tmp/x-of-a-worker", b""),
+        ("C:\\x", b""),
+        ("..\\x", b""),
+        ("link/x", b""),
+        ("", b""),
+        ("results/b.sample.cpu.json", b'{"lesson": "../../b"}'),
+        ("results/a.sample.cuda.json", b"cut"),
+        ("results/a.sample.mps.json", b"[]"),
+    ],
+)
+def test_what_comes_back_is_refused_where_it_leads_elsewhere(tmp_path, name, content):
+    """All of it, before anything is written."""
+    folder = tmp_path / "out" / "3"
+    folder.mkdir(parents=True)
+    (folder / "link").symlink_to(tmp_path)
+    done = sweep.Done(0, {"a.txt": b"said", "results/a.sample.cpu.json": RECORD, name: content})
+    problem = sweep._written(done, folder, "a")
+    assert problem.startswith("what came back is refused: ")
+    assert name in problem or repr(name) in problem
+    assert [path.name for path in tmp_path.rglob("*") if path.is_file()] == []
+
+
+def test_what_comes_back_is_written_whole(tmp_path, monkeypatch):
+    done = sweep.Done(0, {"a.txt": b"said", "results/a.sample.cpu.json": RECORD})
+    assert sweep._written(done, tmp_path / "3", "a") == ""
+    assert (tmp_path / "3" / "results" / "a.sample.cpu.json").read_bytes() == RECORD
+
+    def full_disk(self, content):
+        with self.open("wb") as file:
+            file.write(content[:2])
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", full_disk)
+    assert "No space left on device" in sweep._written(done, tmp_path / "3", "a")
+    names = {path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*") if path.is_file()}
+    assert names == {"3/a.txt", "3/results/a.sample.cpu.json"}
+    assert (tmp_path / "3" / "a.txt").read_bytes() == b"said"
+
+
+def test_names_that_lead_out_of_the_folder_are_not_swept(tmp_path, capsys):
+    assert sweep.main(["--only", "../../x", "--out", str(tmp_path)]) == 2
+    assert "sweep: '../../x' is no name inside" in capsys.readouterr().err
+    expected = tmp_path / "expected.toml"
+    expected.write_text('["../../x"]\nkey = "a"\n["../../x".stages]\n'.replace("\\", ""))
+    assert floors.main(["../../x", "--expected", str(expected)]) == 1
+    assert "floors: '../../x' is no name inside" in capsys.readouterr().err

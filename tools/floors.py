@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import tomlkit
-from course_utils.files import atomic
+from course_utils.files import atomic, inside
 
 from tools import ROOT, sweep
 from tools.run.execute import records
@@ -82,6 +82,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         stages = {name: _stages(args.expected, name) for name in args.lessons}
         if len(args.seeds) < 2:
             raise ValueError("a spread needs two seeds or more")
+        for name in args.lessons:
+            inside(OUT, name)
     except ValueError as e:
         print(f"floors: {e}", file=sys.stderr)
         return 1

@@ -7,21 +7,29 @@ for each GPU: `dask worker tcp://HOST:8786 --nthreads 1`.
 
 A worker does what `make run` does, in a process of its own. What that wrote comes back and is put
 into OUT/SEED, in the same form; a run whose worker died is done again on another.
+
+On this machine everything listens on loopback, and talks by TLS with a certificate made for the
+sweep: nobody else gets in, be it another user of the machine. Whoever reaches the scheduler of a
+cluster, or one of its workers, can run code on all of them, and by what comes back on this machine
+too: name only a cluster that you trust, in a network that others do not reach, or behind TLS
+(CONTRIBUTING.md).
 """
 
 import argparse
+import json
 import os
 import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 import dask
 import torch
-from distributed import Client, Nanny, Scheduler, SpecCluster, as_completed
+from course_utils.files import atomic, inside
+from distributed import Client, Nanny, Scheduler, Security, SpecCluster, as_completed
 from joblib import cpu_count
 
 from tools import ROOT
@@ -32,7 +40,12 @@ __all__ = ["Done", "add_arguments", "cluster", "main", "perform", "sweep", "swee
 
 OUT = ROOT / ".runs" / "sweep"
 NO_FLOORS = ("--expected", os.devnull)
-ONE_EACH = {"distributed.scheduler.worker-saturation": 1.0}  # no second run waits for a busy worker
+SETTINGS = {
+    "distributed.scheduler.worker-saturation": 1.0,  # no second run waits for a busy worker
+    "distributed.scheduler.http.routes": [],  # pages without a password
+    "distributed.worker.http.routes": [],
+}
+LOOPBACK = "127.0.0.1"
 
 
 class Done(NamedTuple):
@@ -61,7 +74,7 @@ def perform(name: str, seed: int, options: Sequence[str] = ()) -> Done:
             stderr=subprocess.STDOUT,
         )
         files = {f"{name}.txt": done.stdout}
-        for path in sorted(Path(out).rglob("*")):
+        for path in sorted(Path(out).rglob("[!.]*")):
             if path.is_file():
                 files[path.relative_to(out).as_posix()] = path.read_bytes()
         return Done(done.returncode, files)
@@ -80,12 +93,18 @@ def cluster(scheduler: str | None = None, workers: int = 2) -> Iterator[Client]:
     places = [{"CUDA_VISIBLE_DEVICES": str(i)} for i in range(torch.cuda.device_count())]
     if not places:
         places = [{}] * workers
+    certificate = Security.temporary()
+    closed = {"host": LOOPBACK, "protocol": "tls", "security": certificate}
+    pages = {"dashboard": False, "dashboard_address": f"{LOOPBACK}:0"}  # any free port
     specs = {}
     for i, place in enumerate(places):
-        specs[i] = {"cls": Nanny, "options": {"nthreads": 1, "env": place}}
-    address = {"host": "127.0.0.1", "port": 0, "dashboard_address": "127.0.0.1:0"}  # any free ports
-    local = {"cls": Scheduler, "options": {**address, "dashboard": False}}
-    with dask.config.set(ONE_EACH), SpecCluster(specs, local) as made, Client(made) as client:
+        specs[i] = {"cls": Nanny, "options": {**closed, **pages, "nthreads": 1, "env": place}}
+    local = {"cls": Scheduler, "options": {**closed, **pages, "port": 0}}
+    with (
+        dask.config.set(SETTINGS),
+        SpecCluster(specs, local, security=certificate) as made,
+        Client(made) as client,
+    ):
         yield client
 
 
@@ -112,11 +131,19 @@ def sweep(
         if future.status == "error":
             problem = repr(future.exception())
         else:
-            _write(done.files, out / str(seed))
-            problem = _problem(name, done)
+            problem = _written(done, out / str(seed), name)
         problems[name, seed] = problem
         print(f"{future.key}: {'failed' if problem else 'finished'}", flush=True)
     return problems
+
+
+def _written(done: Done, folder: Path, name: str) -> str:
+    """Write what came back; what is wrong, or ""."""
+    try:
+        _write(done.files, folder, name)
+    except (ValueError, OSError) as e:  # a name that leads elsewhere; a full disk
+        return f"what came back is refused: {e}"
+    return _problem(name, done)
 
 
 def _problem(name: str, done: Done) -> str:
@@ -124,14 +151,28 @@ def _problem(name: str, done: Done) -> str:
     came = any(file.startswith(f"results/{name}.") for file in done.files)
     if done.code == 0 and came:
         return ""
-    return done.files[f"{name}.txt"].decode(errors="replace")
+    return done.files.get(f"{name}.txt", b"").decode(errors="replace") or "it brought no record"
 
 
-def _write(files: dict[str, bytes], folder: Path) -> None:
+def _write(files: dict[str, bytes], folder: Path, name: str) -> None:
+    """Write the files of a run of `name`; ValueError, before that, if one does not belong there."""
+    paths = {inside(folder, file): content for file, content in files.items()}
     for file, content in files.items():
-        path = folder / file
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(content)
+        if PurePosixPath(file).parts[0] == "results":
+            _refuse_other(file, content, name)
+    for path, content in paths.items():
+        with atomic(path) as part:
+            part.write_bytes(content)
+
+
+def _refuse_other(file: str, content: bytes, name: str) -> None:
+    """ValueError for a record that is not one of the lesson that was asked for."""
+    try:
+        lesson = json.loads(content)["lesson"]
+    except (ValueError, KeyError, TypeError):
+        raise ValueError(f"{file} is no record of a lesson") from None
+    if lesson != name:
+        raise ValueError(f"{file} is a record of {lesson!r}, not of {name!r}")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -150,7 +191,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def sweep_as_told(
     args: argparse.Namespace, names: Sequence[str], out: Path, options: Sequence[str] = ()
 ) -> dict[tuple[str, int], str]:
-    """A `sweep` on the cluster, and with the seeds, that a command line asks for."""
+    """A `sweep` on the cluster, and with the seeds, that a command line asks for.
+
+    ValueError for a notebook whose name leads out of a folder.
+    """
+    for name in names:
+        inside(out, name)
     options = ["--notebooks", str(args.notebooks.resolve()), *options]
     if args.scheduler is None and not torch.cuda.is_available():
         options += ["--threads", str(cpu_count() // args.workers)]
@@ -167,7 +213,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     add_arguments(p)
     args = p.parse_args(argv)
     names = args.only or list(find(args.notebooks))
-    problems = sweep_as_told(args, names, args.out, ["--size", args.size])
+    try:
+        problems = sweep_as_told(args, names, args.out, ["--size", args.size])
+    except ValueError as e:
+        print(f"sweep: {e}", file=sys.stderr)
+        return 2
     for (name, seed), problem in problems.items():
         if problem:
             print(f"\n{name}, seed {seed}:\n{problem}")

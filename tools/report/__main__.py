@@ -1,6 +1,9 @@
 """`make results`: writes results/README.md and the tables of README.md from the records."""
 
 import re
+from pathlib import Path
+
+from course_utils.files import atomic
 
 from tools import ROOT
 from tools.report.lessons import lesson_table, lessons, summary
@@ -65,7 +68,12 @@ def _with(readme: str, name: str, text: str) -> str:
     return re.sub(f"{start}.*?{end}", lambda _: f"{start}\n{text}\n{end}", readme, flags=re.DOTALL)
 
 
+def _write(file: Path, text: str) -> None:
+    with atomic(file) as part:
+        part.write_text(text, "utf-8")
+
+
 if __name__ == "__main__":
-    file = ROOT / "README.md"
-    file.write_text(updated(file.read_text("utf-8")), "utf-8")
-    (RESULTS / "README.md").write_text(page(), "utf-8")
+    readme = ROOT / "README.md"
+    _write(readme, updated(readme.read_text("utf-8")))
+    _write(RESULTS / "README.md", page())

@@ -17,7 +17,7 @@ from joblib import cpu_count
 
 from tools import ROOT
 from tools.run import NOTEBOOKS, find
-from tools.run.execute import CELL_TIMEOUT, Outcome, Task
+from tools.run.execute import CELL_TIMEOUT, Outcome, Task, is_copy, papermill_path
 from tools.run.pool import alone, run_all
 from tools.run.verdict import (
     EXPECTED,
@@ -72,7 +72,13 @@ def tasks_for(args: argparse.Namespace) -> list[Task]:
     tasks = []
     for line, (name, path) in enumerate(chosen.items()):
         bar = line if sys.stderr.isatty() else None
-        tasks.append(Task(name, path, args.out.resolve(), parameters, threads, bar))
+        task = Task(name, path, args.out.resolve(), parameters, threads, bar)
+        if task.executed.exists() and not is_copy(task.executed):
+            raise ValueError(
+                f"{task.executed} is not the copy of an earlier run: move it away, "
+                "or choose another folder with --out"
+            )
+        tasks.append(task)
     return tasks
 
 
@@ -111,7 +117,7 @@ def _literal(text: str) -> Any:
 def _refuse_unknown(name: str, path: Path, parameters: dict[str, Any]) -> None:
     """Papermill only warns of a parameter that a notebook does not have: a typing error is lost."""
     try:
-        known = papermill.inspect_notebook(path)
+        known = papermill.inspect_notebook(papermill_path(path))
     except ValueError as e:
         raise ValueError(f"{name} is no notebook: {e}") from None
     for key in parameters:
@@ -133,6 +139,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("run: interrupted", file=sys.stderr)
         return 130
+    except OSError as e:  # a folder that cannot be made or written to
+        print(f"run: {args.out}: {e}", file=sys.stderr)
+        return 2
     if sys.stderr.isatty():
         print("\n" * len(outcomes))  # past the progress bars
     return _report(outcomes, args)
@@ -146,7 +155,7 @@ def _report(outcomes: Sequence[Outcome], args: argparse.Namespace) -> int:
     wrong = []
     for outcome in outcomes:
         lesson, original = expected.get(outcome.name), originals.get(outcome.name, {})
-        lines = ["a cell failed: it is printed below"]
+        lines = [outcome.reason]
         if not outcome.error:
             lines = problems(outcome.recorded, lesson, original, args.size)
         status = "FAILED" if lines else "ok"
@@ -157,7 +166,7 @@ def _report(outcomes: Sequence[Outcome], args: argparse.Namespace) -> int:
     for line in wrong:
         print(line)
     for outcome in outcomes:
-        if outcome.error:
+        if outcome.error not in ("", outcome.reason):
             print(f"\n{'=' * 80}\n{outcome.name}\n{'=' * 80}\n{outcome.error}")
     return int(bool(wrong))
 
