@@ -11,13 +11,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import nbformat
 import pandas as pd
 import papermill
 from joblib import cpu_count
 
 from tools import ROOT
 from tools.run import NOTEBOOKS, find
-from tools.run.execute import CELL_TIMEOUT, Outcome, Task, is_copy, papermill_path
+from tools.run.execute import CELL_TIMEOUT, Outcome, Task, is_copy
 from tools.run.pool import alone, run_all
 from tools.run.verdict import (
     EXPECTED,
@@ -117,7 +118,7 @@ def _literal(text: str) -> Any:
 def _refuse_unknown(name: str, path: Path, parameters: dict[str, Any]) -> None:
     """Papermill only warns of a parameter that a notebook does not have: a typing error is lost."""
     try:
-        known = papermill.inspect_notebook(papermill_path(path))
+        known = papermill.inspect_notebook(nbformat.read(path, as_version=4))
     except ValueError as e:
         raise ValueError(f"{name} is no notebook: {e}") from None
     for key in parameters:

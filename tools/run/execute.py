@@ -26,7 +26,6 @@ __all__ = [
     "failed",
     "is_copy",
     "kernel_environment",
-    "papermill_path",
     "records",
 ]
 
@@ -111,7 +110,7 @@ def is_copy(file: Path) -> bool:
         return False
 
 
-def papermill_path(path: Path) -> str:
+def _papermill_path(path: Path) -> str:
     """A path for papermill, which would put parameters in the place of {…}."""
     return str(path).replace("{", "{{").replace("}", "}}")
 
@@ -207,7 +206,7 @@ def _execute(task: Task, kept: list[nbformat.NotebookNode]) -> None:
     """Execute; papermill writes nothing, since it would write over the copy of an earlier run."""
     bar = {"desc": task.name, "position": task.bar}
     papermill.execute_notebook(
-        papermill_path(task.notebook),
+        _papermill_path(task.notebook),
         None,
         task.parameters,
         engine_name="keeping",
