@@ -20,7 +20,7 @@ from . import rates
 from .batches import BatchLoader
 from .callbacks import SaveBest
 from .core import DEVICE, T, children, to_device
-from .files import work_dir, work_file, work_places
+from .files import inside, work_dir, work_file, work_places
 from .optimizers import Floats, LayerOptimizer, SGD_Momentum, set_lrs
 from .rates import Schedule
 from .saved import DamagedFile, read_tensors, write_tensors
@@ -249,11 +249,14 @@ class Learner:
 
         In `work_dir` of the data. ValueError for a name that leads out of models.
         """
-        save_model(self.module, work_dir(self.data.path) / _in_models(name))
+        models = work_dir(self.data.path) / "models"
+        save_model(self.module, inside(models, os.path.normpath(f"{name}.pt")))
 
     def load(self, name: str) -> None:
         """Read weights that `save` wrote; FileNotFoundError that lists what there is."""
-        file = work_file(self.data.path, _in_models(name))
+        plain = os.path.normpath(f"{name}.pt")
+        inside(work_dir(self.data.path) / "models", plain)  # else a ValueError
+        file = work_file(self.data.path, f"models/{plain}")
         if not file.exists():
             found = [p for place in work_places(self.data.path) for p in place.glob("models/*.pt")]
             saved = ", ".join(sorted({p.stem for p in found})) or "nothing"
@@ -318,14 +321,6 @@ class Learner:
             depth=depth,
             verbose=0,
         )
-
-
-def _in_models(name: str) -> str:
-    """models/NAME.pt; ValueError if that lies elsewhere."""
-    file = os.path.normpath(os.path.join("models", f"{name}.pt"))
-    if not Path(file).is_relative_to("models"):
-        raise ValueError(f"{name}: this leads out of the folder models; take a plain name")
-    return file
 
 
 def _model_on_device(model: nn.Module) -> nn.Module:
