@@ -73,4 +73,4 @@ def test_digits_are_upright_light_on_dark_and_recognisable(arrays):
 
 def test_get_data_knows_it():
     assert BUILDERS["mnist"] == mnist.__name__
-    assert sorted(p.name for p in get_data("mnist").iterdir()) == [".version", "mnist.npz"]
+    assert sorted(p.name for p in get_data("mnist").iterdir()) == [".made", ".version", "mnist.npz"]
