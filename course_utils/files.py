@@ -1,5 +1,6 @@
 """Where things lie: data, work folders, files written whole or not at all, tables read."""
 
+import errno
 import glob
 import hashlib
 import logging
@@ -19,6 +20,7 @@ __all__ = [
     "given",
     "inside",
     "is_checkout",
+    "is_full_disk",
     "locked",
     "place_name",
     "read_csv",
@@ -108,6 +110,11 @@ def work_file(path: str | Path, name: str) -> Path:
     files = [place / name for place in work_places(path)]
     there = [file for file in files if file.exists()]
     return (there or files)[0]
+
+
+def is_full_disk(error: OSError) -> bool:
+    """Whether it says that there is no room: none at all, or none within this user's quota."""
+    return error.errno in (errno.ENOSPC, errno.EDQUOT)
 
 
 @contextmanager

@@ -27,20 +27,24 @@ def escape_tables() -> None:
 def styled_html(table: "Styler") -> str | None:
     """`table.to_html()` with every cell, index, column and caption escaped.
 
-    Whatever a format makes of them is escaped, too, unless it is `markupsafe.Markup`.
+    Whatever a format makes of them is escaped, too, unless it is `markupsafe.Markup`. A pandas
+    whose template is unknown here shows the table without its style.
     """
     import pandas as pd
 
     if pd.get_option("styler.render.repr") != "html":
         return None
+    template = _escaping_template()
+    if template is None:
+        return table.data.to_html()
     shown = copy(table)
-    shown.template_html_table = _escaping_template()
+    shown.template_html_table = template
     return shown.to_html()
 
 
 @cache
-def _escaping_template() -> Any:
-    """pandas' own template, but what it prints into the table is escaped."""
+def _escaping_template() -> Any | None:
+    """pandas' own template, but it escapes what it prints; None of an unknown one."""
     from pandas.io.formats.style import Styler
 
     name = Styler.template_html_table.name
@@ -49,6 +53,6 @@ def _escaping_template() -> Any:
         plain = f"{{{{{value}}}}}"
         escaped = f"{{{{{value} if {value} == '&nbsp;' else {value} | e}}}}"  # a corner left empty
         if plain not in source:
-            raise RuntimeError(f"pandas' {name} has no {plain}: another version than this knows")
+            return None
         source = source.replace(plain, escaped)
     return Styler.env.from_string(source)

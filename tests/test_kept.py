@@ -1,5 +1,6 @@
 """A sample that is built anew, and `make clean`: what the project did not make stays."""
 
+import errno
 import os
 import subprocess
 import sys
@@ -9,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from course_utils import files as where
-from course_utils.data import get_data, samples
+from course_utils.data import DataError, get_data, samples
 from course_utils.data.samples import keep
 from tools.clean import clean
 
@@ -124,6 +125,24 @@ def test_what_is_written_while_the_folders_change_place_is_kept(builder, root, m
     monkeypatch.setattr(samples, "publish", saves)
     get_data("toy")
     assert tree(root / "data" / "sample" / "toy-kept") == {"models/late.pt": "late"}
+
+
+def test_a_disk_that_fills_while_a_sample_is_built_anew_leaves_the_old_one(builder, root, monkeypatch):
+    write(get_data("toy"), {"models/x.pt": "weights"})
+    before = tree(root)
+    builder.VERSION = 2
+
+    def fills(target: Path) -> None:
+        write(target, {"a.txt": "half"})
+        raise OSError(errno.EDQUOT, os.strerror(errno.EDQUOT))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(builder, "build", fills)
+        with pytest.raises(DataError, match=r"^the disk of .*/data/sample is full: make room there$"):
+            get_data("toy")
+    assert tree(root) == before
+    get_data("toy")
+    assert tree(root / "data" / "sample" / "toy") == NEW | {"models/x.pt": "weights"}
 
 
 def test_make_clean_leaves_what_is_not_the_builders(builder, root):

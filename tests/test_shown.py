@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 
 from course_utils import results
+from course_utils import shown as shown_tables
 from course_utils.shown import styled_html
 from course_utils.transforms import tfms_from_stats
 from course_utils.vision import ImageClassifierData
@@ -78,6 +79,13 @@ def test_a_table_without_markup_is_shown_as_pandas_does(style):
 def test_styles_and_what_is_hidden_stay():
     shown = HARMLESS.style.hide(axis="index").set_properties(**{"text-align": "left"}).highlight_max(subset="mean")
     assert styled_html(shown) == shown.to_html().replace("Heat & Dust", "Heat &amp; Dust")
+
+
+def test_a_pandas_of_another_template_shows_the_table_plain_and_escaped(monkeypatch):
+    monkeypatch.setattr(shown_tables, "_escaping_template", lambda: None)
+    table = TABLES["groups"]
+    assert styled_html(table.style.highlight_max(axis=None)) == table.to_html()
+    assert tags(table.to_html()) == {"table", "thead", "tbody", "tr", "th", "td"}
 
 
 def test_the_table_of_results_keeps_its_own_markup(tmp_path, monkeypatch):

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from course_utils.data.registry import DataError
-from course_utils.files import locked
+from course_utils.files import is_full_disk, locked
 
 __all__ = ["Bounded", "DiskFull", "alone", "in_words", "merge", "publish", "room", "workspace"]
 
@@ -28,7 +28,7 @@ def room(needed: int | None, place: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+        if not is_full_disk(error):
             raise
         raise _disk_full(needed, place) from error
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import nbformat
 import papermill
-from course_utils.files import atomic
+from course_utils.files import atomic, is_full_disk
 from papermill.engines import NBClientEngine, NotebookExecutionManager, papermill_engines
 from papermill.exceptions import PapermillExecutionError
 
@@ -31,7 +31,6 @@ __all__ = [
 
 CELL_TIMEOUT = {"sample": 1800, "full": 7200}  # seconds: against a cell that hangs
 THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
-FULL = (errno.ENOSPC, errno.EDQUOT)
 RULE = "-" * 80
 
 
@@ -176,7 +175,7 @@ def _cell_failed(source: str, lines: list[str], cause: str) -> Failure:
 
 def _cause(error: Exception) -> str:
     """What is likely behind an error that does not say so; "" if nobody knows."""
-    if isinstance(error, OSError) and error.errno in FULL:
+    if isinstance(error, OSError) and is_full_disk(error):
         return "the disk is full"
     if type(error).__name__ == "DeadKernelError":  # of nbclient, which papermill brings
         return "its kernel died (ended by the cell, or killed because the memory ran out)"

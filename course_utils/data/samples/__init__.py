@@ -15,7 +15,7 @@ from pathlib import Path
 from types import ModuleType
 
 from course_utils import files
-from course_utils.data.disk import alone, publish, workspace
+from course_utils.data.disk import alone, publish, room, workspace
 from course_utils.data.packages import PINS, pinned
 from course_utils.data.registry import DataError
 from course_utils.data.samples import keep
@@ -44,7 +44,7 @@ def sample(name: str) -> Path:
     """Return the folder of a sample, built first if it is missing or of another version.
 
     Whole or not at all, even if a process is killed, and by one process. DataError if its data
-    package is missing.
+    package is missing, or the disk full.
     """
     builder = import_module(BUILDERS[name])
     folder = files.ROOT / "data" / "sample" / name
@@ -63,7 +63,7 @@ def _is_ready(folder: Path, builder: ModuleType) -> bool:
 
 def _build(folder: Path, builder: ModuleType) -> None:
     """Build a sample beside `folder`, then put it in its place; what else was there stays."""
-    with workspace(folder) as work:
+    with room(None, folder.parent), workspace(folder) as work:
         new = work / "new"
         new.mkdir()
         builder.build(new)
