@@ -1,15 +1,21 @@
-"""How much memory is free: the machine's, and what a container or a scheduler leaves of it."""
+"""How much memory is free: the machine's, and what a container or a scheduler leaves of it.
 
+And what happens to memory that a batch has freed.
+"""
+
+import ctypes
 from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
 import psutil
 
-__all__ = ["Memory", "limits", "memory_is_free"]
+__all__ = ["Memory", "keep_freed_memory", "limits", "memory_is_free"]
 
 CGROUPS = Path("/sys/fs/cgroup")  # Linux' control groups
 OWN = Path("/proc/self/cgroup")  # this process': a line "0::/a/b", of version 1 "4:memory:/a/b"
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # of mallopt(3)
+MOST_KEPT = 2**30  # bytes in a row that are free and not given back
 
 
 class Memory(NamedTuple):
@@ -77,3 +83,18 @@ def _limit(most: int, group: Path, limit: str, used: str, cached: str) -> Memory
     except (OSError, ValueError):  # no such file, or "max"
         return None
     return Memory(total - taken + int(dict(rows)[cached]), total)
+
+
+@cache  # once a process is enough
+def keep_freed_memory() -> bool:
+    """Have the next batch take what the one before has freed; whether this was possible.
+
+    By itself GNU's C library gives large blocks back to the system at once, and gets them again,
+    for the next batch, page by page and filled with zeros. Other libraries than GNU's stay as they
+    are.
+    """
+    try:
+        mallopt = ctypes.CDLL(None).mallopt
+    except (AttributeError, OSError, TypeError):  # macOS; Windows, where None names no library
+        return False
+    return bool(mallopt(M_MMAP_THRESHOLD, MOST_KEPT) and mallopt(M_TRIM_THRESHOLD, MOST_KEPT))

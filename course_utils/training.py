@@ -13,6 +13,7 @@ from torch.nn.modules.batchnorm import _NormBase
 from .callbacks import check_callbacks, tell
 from .core import autocast, grad_scaler, to_device, to_np
 from .denormals import without_denormals
+from .memory import keep_freed_memory
 from .optimizers import stepped_together
 from .progress import EpochTable
 from .rates import smooth
@@ -265,6 +266,7 @@ def _outputs(model: nn.Module, dl: Iterable) -> Iterator[tuple[Tensor, Any]]:
 
 def _on_device(batches: Iterable) -> Iterator[tuple[list, Any]]:
     """(inputs, targets) of each batch, on the device, where PyTorch's own loader puts nothing."""
+    keep_freed_memory()
     for batch in batches:
         *xs, y = [to_device(t) if isinstance(t, Tensor) else t for t in batch]
         yield xs, y

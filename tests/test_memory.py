@@ -1,8 +1,12 @@
+import ctypes
+import subprocess
+import sys
 from types import SimpleNamespace
 
 import pytest
 
 from course_utils import memory
+from course_utils.files import ROOT
 from course_utils.memory import Memory, limits, memory_is_free
 
 GIB = 2**30
@@ -95,3 +99,38 @@ def test_the_machine_these_tests_run_on():
     total = memory.psutil.virtual_memory().total
     for found in limits(total):
         assert found.free <= found.total < total
+
+
+PAGES = """
+import resource, sys
+import torch
+from course_utils.memory import keep_freed_memory
+if sys.argv[1] == "kept":
+    assert keep_freed_memory()
+faults = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+def use():
+    torch.ones(5_000_000)  # 20 MB, freed at once
+for _ in range(5):
+    use()
+before = faults()
+for _ in range(100):
+    use()
+print(faults() - before)
+"""
+
+
+@pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "mallopt"), reason="not GNU's C library")
+def test_a_block_that_was_freed_is_taken_again():
+    """The kernel counts how often it hands out pages: for each block anew, or for none."""
+    pages = {}
+    for way in ("given back", "kept"):
+        command = [sys.executable, "-c", PAGES, way]
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+        pages[way] = int(done.stdout)
+    assert pages["given back"] > 100
+    assert pages["kept"] < pages["given back"] / 10
+
+
+def test_other_libraries_stay_as_they_are(monkeypatch):
+    monkeypatch.setattr(ctypes, "CDLL", lambda _: SimpleNamespace())
+    assert memory.keep_freed_memory.__wrapped__() is False
