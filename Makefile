@@ -30,8 +30,8 @@ data: setup ## fetch a full data set (NAME=dogscats), or draw the small one from
 results: setup ## write results/README.md and the tables of README.md from the records
 	$(PY) -m tools.report
 
-floors: setup ## measure what lessons must reach, with five seeds (NAME="lesson1-dogscats")
-	$(PY) -m tools.floors $(or $(NAME),$(error which lesson? make floors NAME=lesson1-dogscats))
+floors: setup ## measure what lessons must reach, with five seeds (NAME="lesson1-dogscats", SIZE=small)
+	$(PY) -m tools.floors $(or $(NAME),$(error which lesson? make floors NAME=lesson1-dogscats)) --size $(SIZE)
 
 sweep: setup ## run lessons with several seeds, on several GPUs or machines (SEEDS="1 2 3", SCHEDULER=tcp://HOST:8786)
 	$(PY) -m tools.sweep --size $(SIZE) $(if $(ONLY),--only $(ONLY)) $(if $(SEEDS),--seeds $(SEEDS)) $(if $(SCHEDULER),--scheduler $(SCHEDULER))
