@@ -27,6 +27,16 @@ FILES = {
     "statefarm": {"train/c?/*.jpg": 2588},
 }
 REDUCED = {"dogscats", "statefarm"}
+SMALL = {
+    "cifar10": {"train/*/*.png": 4000, "test/*/*.png": 1000},
+    "dogscats": {"train/*/*.jpg": 600, "valid/*/*.jpg": 300},
+    "imdb": {"train/[np]*/*.txt": 1500, "test/*/*.txt": 800, "train/unsup/*.txt": 1000},
+    "ml-latest-small": {"*.csv": 4},
+    "mnist": {"*-ubyte": 4},
+    "nietzsche": {"*": 1},
+    "rossmann": {"*.csv": 7},
+    "statefarm": {"train/c?/*.jpg": 1556},
+}
 
 
 @pytest.fixture(autouse=True)
@@ -49,6 +59,13 @@ def test_what_the_mirror_has_becomes_a_data_set(name, tmp_path, caplog):
     before = fingerprint(folder)
     assert get_data(name, "full") == folder
     assert fingerprint(folder) == before
+    caplog.clear()
+    small = get_data(name, "small")
+    assert small == tmp_path / "data" / "small" / name
+    assert {glob: len(list(small.glob(glob))) for glob in SMALL[name]} == SMALL[name]
+    assert caplog.messages == []
+    drawn = [path.relative_to(small) for path in small.glob("*/*/*.*")]  # pictures and texts
+    assert all((small / path).read_bytes() == (folder / path).read_bytes() for path in drawn)
 
 
 @pytest.fixture
