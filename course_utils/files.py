@@ -16,6 +16,7 @@ from filelock import FileLock, Timeout
 
 __all__ = [
     "ROOT",
+    "SIZES",
     "atomic",
     "given",
     "inside",
@@ -29,6 +30,8 @@ __all__ = [
     "work_file",
     "work_places",
 ]
+
+SIZES = ("sample", "small", "full")  # of data sets, and so of runs
 
 
 def is_checkout(folder: Path) -> bool:
@@ -78,7 +81,7 @@ def _own_work(path: Path) -> Path:
 
 def _is_only_read(path: Path) -> bool:
     """Whether a folder can be built or fetched again, or is of COURSE_DATA; also through links."""
-    only_read = [ROOT / "data" / size for size in ("sample", "small", "full")]
+    only_read = [ROOT / "data" / size for size in SIZES]
     only_read += given("COURSE_DATA")
     ways = [Path(os.path.abspath(path)), path.resolve()]
     for folder in only_read:

@@ -13,13 +13,13 @@ import pandas as pd
 from markupsafe import Markup
 from pandas.io.formats.style import Styler
 
+from .choose import choose
 from .core import DEVICE, set_seed
-from .files import ROOT, atomic, inside
+from .files import ROOT, SIZES, atomic, inside
 from .provenance import peak_memory_gb, provenance
 
 __all__ = ["begin", "record", "results_table"]
 
-SIZES = ("sample", "full")
 ORIGINAL = Path(__file__).with_name("original.toml")  # lesson -> stage -> {video, why}
 
 _run: dict[str, Any] = {}  # what `begin` opened and `record` adds to: one run a process
@@ -31,8 +31,7 @@ def begin(lesson: str, size: str = "sample", seed: int = 42, data: Path | None =
 
     ValueError for an unknown size, or a lesson whose record would lie elsewhere ("../lesson1").
     """
-    if size not in SIZES:
-        raise ValueError(f"unknown size {size!r}: use {' or '.join(map(repr, SIZES))}")
+    choose("size", size, SIZES)
     inside(_folder(), lesson)
     _clock["begin"] = time.perf_counter()
     _run.update({"lesson": lesson, "size": size, "seed": seed, **provenance(data), "stages": []})

@@ -190,7 +190,7 @@ def test_no_commit_is_recorded_where_the_home_of_data_is_no_checkout(tmp_path, m
 
 
 def test_an_unknown_size_is_named_with_the_known_ones():
-    with pytest.raises(ValueError, match=r"^unknown size 'ful'; did you mean 'full'\? known: full"):
+    with pytest.raises(ValueError, match=r"^unknown size 'ful'; did you mean 'full'\? known: full, sample, small$"):
         get_data("dogscats", "ful")
 
 
@@ -1280,6 +1280,15 @@ def test_the_command_prints_the_folder_and_the_terms(root, monkeypatch, capsys):
     runpy.run_module("tools.data", run_name="__main__")
     wanted = ["Pets", "Licence: CC0", "Cite: Noah", str(root / "data" / "full" / "pets")]
     assert capsys.readouterr().out.splitlines() == wanted
+
+
+def test_the_command_makes_a_small_set(root, monkeypatch, capsys):
+    archives({"pets.zip": zipped()})
+    recipe = '\n[pets.small]\nversion = 1\nfiles = { "train/*/*.jpg" = 1 }'
+    registry.REGISTRY.write_text(registry.REGISTRY.read_text() + recipe)
+    monkeypatch.setattr(sys, "argv", ["data", "pets", "--size", "small"])
+    runpy.run_module("tools.data", run_name="__main__")
+    assert capsys.readouterr().out.splitlines()[-1] == str(root / "data" / "small" / "pets")
 
 
 @pytest.mark.parametrize("name", ["pets", "pet"])

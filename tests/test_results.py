@@ -185,7 +185,7 @@ def test_record_before_begin():
 
 def test_unknown_size_leaves_the_open_record(folder):
     begin("tiny")
-    with pytest.raises(ValueError, match="unknown size 'big': use 'sample' or 'full'"):
+    with pytest.raises(ValueError, match="unknown size 'big'; known: full, sample, small"):
         begin("tiny", "big")
     record("a", 1)
     assert only_record(folder)["size"] == "sample"

@@ -10,6 +10,7 @@ import statistics
 import subprocess
 import sys
 import time
+import tomllib
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -445,6 +446,26 @@ def test_a_stage_of_the_original_needs_a_record_and_no_floor():
     assert problems({}, None, original, "sample") == ["stage 'loss' is not recorded"]
 
 
+def test_a_small_set_may_have_a_floor_of_its_own():
+    assert replace(HIGHER, floor=0.9).limit("small") == pytest.approx(0.7)
+    measured = replace(HIGHER, floor=0.9, sample_only=True, small=replace(HIGHER, floor=0.8))
+    assert [measured.limit(size) for size in ("sample", "small", "full")] == [0.9, 0.8, pytest.approx(0.7)]
+    assert [measured.reached(0.75, size) for size in ("sample", "small", "full")] == [False, False, True]
+    unmeasured = replace(HIGHER, floor=0.9, small=replace(HIGHER, margin=0.1))
+    assert unmeasured.limit("small") == pytest.approx(0.6)
+
+
+def test_what_the_small_table_does_not_say_is_as_on_the_sample(tmp_path):
+    file = tmp_path / "expected.toml"
+    file.write_text(EXPECTED + "small = { margin = 0.1, floor = 0.7 }\n")
+    (stage,) = load_expected(file)["tiny"].stages.values()
+    assert (stage.floor, stage.small.floor) == (0.85, 0.7)
+    assert stage.small == replace(stage, small=None, margin=0.1, floor=0.7, seeds=(), mean=None, sd=None)
+    file.write_text(EXPECTED + "small = { flor = 0.7 }\n")
+    with pytest.raises(ValueError, match=r"tiny, accuracy: .*unexpected keyword argument 'flor'"):
+        load_expected(file)
+
+
 def test_a_floor_is_one_of_the_sample():
     assert replace(HIGHER, floor=0.9).limit("sample") == 0.9
     assert replace(HIGHER, floor=0.9).limit("full") == pytest.approx(0.7)
@@ -497,6 +518,17 @@ def test_rewrite_keeps_what_is_written_by_hand():
     assert floors.rewrite(again, "tiny", newer) == again.replace("floor = 0.8", "floor = 0.7")
 
 
+def test_numbers_of_the_small_set_stand_beside_those_of_the_sample():
+    again = floors.rewrite(EXPECTED, "tiny", NUMBERS, "small")
+    line = "small = {seeds = [1, 2], mean = 0.9, sd = 0.02, floor = 0.8}\n"
+    assert again.replace(line, "") == EXPECTED
+    newer = {"accuracy": replace(NUMBERS["accuracy"], floor=0.7)}
+    assert floors.rewrite(again, "tiny", newer, "small") == again.replace("floor = 0.8}", "floor = 0.7}")
+    by_hand = floors.rewrite(EXPECTED + "small = {margin = 0.1}\n", "tiny", NUMBERS, "small")
+    small = tomllib.loads(by_hand)["tiny"]["stages"]["accuracy"]["small"]
+    assert small == {"margin": 0.1} | vars(NUMBERS["accuracy"])
+
+
 def test_rewrite_leaves_all_else_in_the_table_of_the_lessons():
     text = EXPECTED_FILE.read_text("utf-8")
     assert floors.rewrite(text, "2017/mnist", {}) == text
@@ -529,6 +561,9 @@ record("weak", 0.7)"""
     assert (stages["accuracy"].seeds, stages["accuracy"].mean) == ([1, 3], pytest.approx(0.92))
     assert (stages["accuracy"].margin, stages["weak"].floor) == (0.2, 0.5)
     assert (course / "floors" / "3" / "tiny.ipynb").exists()
+    assert floors.main([*floors_line(course), "--size", "small"]) == 1  # the weak one again
+    accuracy = load_expected(course / "expected.toml")["tiny"].stages["accuracy"]
+    assert (accuracy.small.seeds, accuracy.small.floor) == ([1, 3], accuracy.floor)
 
 
 def test_floors_command_tells_of_a_failed_run_and_writes_nothing(course, monkeypatch, capfd, notebook):

@@ -1,4 +1,4 @@
-"""For `make clean`: remove what builders have made in data/sample, and nothing else that is there.
+"""For `make clean`: remove what was built in data/sample and data/small, and nothing else there.
 
 Needs nothing but Python: .venv may be gone. `course_utils.data.samples.keep` writes the lists.
 """
@@ -15,21 +15,21 @@ MADE = ".made"
 WORKSPACE = re.compile(r"\..+\.([0-9a-f]{8}\.part|lock)")
 
 
-def clean(samples: Path) -> list[Path]:
-    """Remove what the lists of the samples name, unchanged; return the folders with more in it."""
+def clean(sets: Path) -> list[Path]:
+    """Remove what the lists of the sets name, unchanged; return the folders with more in it."""
     left = []
-    for folder in sorted(samples.glob("*")):
+    for folder in sorted(sets.glob("*")):
         if WORKSPACE.fullmatch(folder.name):
             shutil.rmtree(folder) if folder.is_dir() else folder.unlink()
         elif folder.is_dir():
-            _clean_sample(folder)
+            _clean_set(folder)
             if folder.exists():
                 left.append(folder)
     return left
 
 
-def _clean_sample(folder: Path) -> None:
-    """Of a sample from before there were lists nothing goes: nobody knows what is whose."""
+def _clean_set(folder: Path) -> None:
+    """Of a set from before there were lists nothing goes: nobody knows what is whose."""
     made = folder / MADE
     if not made.is_file():
         return
@@ -48,5 +48,5 @@ def _clean_sample(folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    for place in clean(Path("data", "sample")):
+    for place in [*clean(Path("data", "sample")), *clean(Path("data", "small"))]:
         print(f"clean: {place} stays: there may be files of yours in it")

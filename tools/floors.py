@@ -57,14 +57,17 @@ def measured(stage: Floor, values: dict[int, float]) -> Measured:
     return Measured(list(values), mean, sd, floor(stage, mean, sd))
 
 
-def rewrite(text: str, lesson: str, numbers: dict[str, Measured]) -> str:
+def rewrite(text: str, lesson: str, numbers: dict[str, Measured], size: str = "sample") -> str:
     """`text` of expected.toml with the numbers of these stages; what is written by hand stays.
 
-    KeyError if there is no such stage.
+    Those of the small set stand in a table of their own. KeyError if there is no such stage.
     """
     document: Any = tomlkit.parse(text)
     for stage, found in numbers.items():
-        document[lesson]["stages"][stage].update(vars(found))
+        place = document[lesson]["stages"][stage]
+        if size == "small":
+            place = place.setdefault("small", tomlkit.inline_table())
+        place.update(vars(found))
     return tomlkit.dumps(document)
 
 
@@ -75,11 +78,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     parser = argparse.ArgumentParser("python -m tools.floors", description=__doc__)
     parser.add_argument("lessons", nargs="+", metavar="NAME")
+    parser.add_argument("--size", choices=["sample", "small"], default="sample", help="which data")
     parser.add_argument("--expected", type=Path, default=EXPECTED, metavar="FILE")
     sweep.add_arguments(parser)
     args = parser.parse_args(argv)
     try:
-        stages = {name: _stages(args.expected, name) for name in args.lessons}
+        stages = {name: _stages(args.expected, name, args.size) for name in args.lessons}
         if len(args.seeds) < 2:
             raise ValueError("a spread needs two seeds or more")
         for name in args.lessons:
@@ -87,28 +91,40 @@ def main(argv: Sequence[str] | None = None) -> int:
     except ValueError as e:
         print(f"floors: {e}", file=sys.stderr)
         return 1
-    problems = [text for text in sweep.sweep_as_told(args, args.lessons, OUT).values() if text]
+    done = sweep.sweep_as_told(args, args.lessons, OUT, ["--size", args.size])
+    problems = [text for text in done.values() if text]
     if not problems:
         for name in args.lessons:
-            problems += _update(args.expected, name, stages[name], args.seeds)
+            values = {seed: _recorded(seed, name, args.size) for seed in args.seeds}
+            problems += _update(args.expected, name, stages[name], values, args.size)
     for text in problems:
         print(f"floors: {text}", file=sys.stderr)
     return int(bool(problems))
 
 
-def _stages(expected: Path, lesson: str) -> dict[str, Floor]:
-    """The stages of a lesson that have floors."""
+def _stages(expected: Path, lesson: str, size: str) -> dict[str, Floor]:
+    """The stages of a lesson that have floors, as they count for a size."""
     found = load_expected(expected).get(lesson)
     if found is None:
         raise ValueError(f"{expected.name} has no stages of {lesson}: write them first")
-    return {name: stage for name, stage in found.stages.items() if isinstance(stage, Floor)}
+    stages = {}
+    for name, stage in found.stages.items():
+        if isinstance(stage, Floor):
+            stages[name] = stage.small if size == "small" and stage.small else stage
+    return stages
 
 
 def _update(
-    expected: Path, lesson: str, stages: dict[str, Floor], seeds: Sequence[int]
+    expected: Path,
+    lesson: str,
+    stages: dict[str, Floor],
+    values: dict[int, dict[str, float]],
+    size: str,
 ) -> list[str]:
-    """Write the floors of a lesson; a line for each stage that has none."""
-    values = {seed: _recorded(seed, lesson) for seed in seeds}
+    """Write the floors of a lesson; a line for each stage that has none.
+
+    `values`: seed -> stage -> what the run recorded.
+    """
     numbers = {}
     refused = []
     for name, stage in stages.items():
@@ -117,15 +133,15 @@ def _update(
         except ValueError as e:
             refused.append(f"{lesson}, {name}: {e}")
     with atomic(expected) as part:
-        part.write_text(rewrite(expected.read_text("utf-8"), lesson, numbers), "utf-8")
+        part.write_text(rewrite(expected.read_text("utf-8"), lesson, numbers, size), "utf-8")
     for name, found in numbers.items():
         print(f"{lesson}, {name}: mean {found.mean}, sd {found.sd}, floor {found.floor}")
     return refused
 
 
-def _recorded(seed: int, lesson: str) -> dict[str, float]:
+def _recorded(seed: int, lesson: str, size: str) -> dict[str, float]:
     """Stage to value in the newest run with that seed: another device may have left its own."""
-    found = records(OUT / str(seed), lesson, "sample")
+    found = records(OUT / str(seed), lesson, size)
     return max(found, key=lambda run: run.started).values
 
 

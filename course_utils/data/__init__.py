@@ -1,27 +1,33 @@
-"""Data sets: the small samples built here, and the full sets fetched from their sources."""
+"""Data sets: samples built here, full sets from their sources, small ones drawn from these."""
 
 import hashlib
 from pathlib import Path
 
 from course_utils.choose import choose
+from course_utils.data.draw import small
 from course_utils.data.fetch import full
 from course_utils.data.registry import DataError, load
 from course_utils.data.samples import BUILDERS, sample
+from course_utils.files import SIZES
 
 __all__ = ["DataError", "fingerprint", "get_data"]
 
 
 def get_data(name: str, size: str = "sample") -> Path:
-    """Return the folder of a data set, built ("sample") or fetched ("full") on the first call.
+    """Return the folder of a data set, made on the first call.
 
+    "sample" is built here, "full" fetched from its source, "small" drawn from the full set.
     ValueError for an unknown name or size; DataError, listing each place tried (data/README.md), if
     it is nowhere. Used in all lessons.
     """
-    choose("size", size, ["sample", "full"])
+    choose("size", size, SIZES)
     if size == "sample":
         return sample(choose("sample data set", name, BUILDERS))
     sets = load()
-    return full(sets[choose("full data set", name, sets)])
+    if size == "small":
+        sets = {name: entry for name, entry in sets.items() if entry.small}
+    entry = sets[choose(f"{size} data set", name, sets)]
+    return full(entry) if size == "full" else small(entry)
 
 
 def fingerprint(root: Path) -> str:

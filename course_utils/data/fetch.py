@@ -1,6 +1,6 @@
 """Full data sets: found unpacked, or as archives on disk, in a mirror or on the web.
 
-`full` goes through the places in order. A folder that is there is taken as it is. Else each
+`find` goes through the places in order. A folder that is there is taken as it is. Else each
 alternative of the data set is tried, those at hand first: every archive of it is found, verified,
 unpacked and poured into one new folder, which appears when it is whole.
 """
@@ -21,7 +21,7 @@ from course_utils.data.sums import read_sums, verify
 from course_utils.data.unpack import unpack
 from course_utils.files import given, locked
 
-__all__ = ["full"]
+__all__ = ["find", "full"]
 
 
 class _Nowhere(DataError):
@@ -40,6 +40,13 @@ class _Source(NamedTuple):
 
 
 def full(entry: Dataset) -> Path:
+    """As `find`; where the numbers are not those of the full set, this is said once."""
+    folder = find(entry)
+    layout.remark(folder, entry)
+    return folder
+
+
+def find(entry: Dataset) -> Path:
     """Return the folder of a full data set; DataError lists each place tried and why it failed."""
     own = [folder / entry.name for folder in given("COURSE_DATA")]
     made = files.ROOT / "data" / "full" / entry.name
@@ -48,7 +55,6 @@ def full(entry: Dataset) -> Path:
     for folder in [*own, made]:
         if folder.is_dir():
             layout.require(folder, entry, f"{folder}; mend or remove that folder")
-            layout.remark(folder, entry)
             return folder
     search = _Search(entry, made)
     if not own:
@@ -58,7 +64,6 @@ def full(entry: Dataset) -> Path:
     with room(None, made), alone(made):
         if not made.is_dir():  # else another process was first
             search.run()
-    layout.remark(made, entry)
     return made
 
 

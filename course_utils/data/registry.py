@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path, PureWindowsPath
 from typing import Any
 
-__all__ = ["REGISTRY", "Archive", "DataError", "Dataset", "load"]
+__all__ = ["REGISTRY", "Archive", "DataError", "Dataset", "Rows", "Small", "load"]
 
 REGISTRY = Path(__file__).with_name("registry.toml")
 
@@ -29,6 +29,31 @@ class Archive:
 
 
 @dataclass(frozen=True)
+class Rows:
+    """The rows of a table that a small set keeps, and what belongs to them."""
+
+    table: str
+    key: str  # the column that names a row
+    by: list[str]  # columns; rows that agree in all of them are a group
+    each: int = 0  # rows of a group
+    share: float = 0  # where `each` is 0: this part of a group, rounded up
+    always: list[str] = field(default_factory=list)  # keys kept in any case
+    tables: list[str] = field(default_factory=list)  # others, which keep the rows of these keys
+    file: str = ""  # the path of a row's file, with {column} in it
+
+
+@dataclass(frozen=True)
+class Small:
+    """What of the full set is in the small one."""
+
+    version: int  # a higher one has the set made anew
+    files: dict[str, int] = field(default_factory=dict)  # glob -> so many in each folder
+    whole: list[str] = field(default_factory=list)  # globs of what is copied as it is
+    rows: Rows | None = None
+    digits: dict[str, int] = field(default_factory=dict)  # "train" or "t10k" -> so many of each
+
+
+@dataclass(frozen=True)
 class Dataset:
     """One data set; `layout` and `optional` map a glob to its full count (rows of a table)."""
 
@@ -41,6 +66,7 @@ class Dataset:
     optional: dict[str, int] = field(default_factory=dict)  # none of these is a remark
     moves: dict[str, str] = field(default_factory=dict)  # start of a path in the archive -> here
     by_hand: str = ""
+    small: Small | None = None
 
 
 def load() -> dict[str, Dataset]:
@@ -65,7 +91,13 @@ def _dataset(name: str, table: dict[str, Any]) -> Dataset:
     _require_inside(name, name)
     for place in table.get("moves", {}).values():
         _require_inside(name, place)
-    return Dataset(name=name, alternatives=alternatives, **table)
+    small = _small(table.pop("small")) if "small" in table else None
+    return Dataset(name=name, alternatives=alternatives, small=small, **table)
+
+
+def _small(table: dict[str, Any]) -> Small:
+    rows = Rows(**table.pop("rows")) if "rows" in table else None
+    return Small(rows=rows, **table)
 
 
 def _require_inside(dataset: str, name: str) -> None:

@@ -29,7 +29,7 @@ __all__ = [
     "records",
 ]
 
-CELL_TIMEOUT = {"sample": 1800, "full": 7200}  # seconds: against a cell that hangs
+CELL_TIMEOUT = {"sample": 1800, "small": 1800, "full": 7200}  # seconds: against a cell that hangs
 THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 RULE = "-" * 80
 
@@ -47,7 +47,7 @@ class Task:
 
     @property
     def size(self) -> str:
-        """The size that the notebook is told: sample or full."""
+        """The size that the notebook is told: sample, small or full."""
         return self.parameters["SIZE"]
 
     @property

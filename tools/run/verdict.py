@@ -2,9 +2,9 @@
 
 import math
 import tomllib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from tools import ROOT
 
@@ -40,6 +40,7 @@ class Floor:
     mean: float | None = None
     sd: float | None = None
     floor: float | None = None
+    small: Self | None = None  # on the small set, where that has numbers of its own
 
     @property
     def sign(self) -> int:
@@ -52,14 +53,17 @@ class Floor:
         return self.baseline + self.sign * self.margin
 
     def limit(self, size: str) -> float:
-        """The floor on the sample, where there is one; else the beaten baseline."""
+        """The floor on the sample or the small set, where there is one; else a beaten baseline."""
+        if size == "small" and self.small is not None:
+            return self.small.limit("sample")  # its own floor
         if size == "sample" and self.floor is not None:
             return self.floor
         return self.beaten_baseline
 
     def reached(self, value: float, size: str) -> bool:
         """Whether `value` is as good as the limit or better. NaN is not."""
-        if size != "sample" and self.sample_only:
+        own = size == "sample" or (size == "small" and self.small is not None)
+        if self.sample_only and not own:
             return True  # photos may answer otherwise than drawings
         return self.sign * value >= self.sign * self.limit(size)
 
@@ -123,9 +127,14 @@ def _tables(path: Path) -> dict[str, Any]:
 
 
 def _stage(name: str, keys: dict[str, Any]) -> Floor | Exact:
-    kind = Exact if "exact" in keys else Floor
     try:
-        return kind(**keys)
+        if "exact" in keys:
+            return Exact(**keys)
+        stage = Floor(**keys | {"small": None})
+        if "small" not in keys:
+            return stage
+        unmeasured = replace(stage, sample_only=False, seeds=(), mean=None, sd=None, floor=None)
+        return replace(stage, small=replace(unmeasured, **keys["small"]))
     except TypeError as e:  # Floor.__init__() got an unexpected keyword argument 'flor'
         raise ValueError(f"{name}: {str(e).partition('() ')[2]}") from None
 

@@ -9,10 +9,10 @@ import hashlib
 import io
 import shlex
 import zipfile
+from collections.abc import Callable
 from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
-from types import ModuleType
 
 from course_utils import files
 from course_utils.data.disk import alone, publish, room, workspace
@@ -20,7 +20,7 @@ from course_utils.data.packages import PINS, pinned
 from course_utils.data.registry import DataError
 from course_utils.data.samples import keep
 
-__all__ = ["BUILDERS", "PINS", "member", "sample"]
+__all__ = ["BUILDERS", "PINS", "built", "member", "sample"]
 
 BUILDERS: dict[str, str] = {
     "cifar10": f"{__name__}.cifar10",
@@ -47,28 +47,32 @@ def sample(name: str) -> Path:
     package is missing, or the disk full.
     """
     builder = import_module(BUILDERS[name])
-    folder = files.ROOT / "data" / "sample" / name
-    if _is_ready(folder, builder):
+    return built(files.ROOT / "data" / "sample" / name, builder.VERSION, builder.build)
+
+
+def built(folder: Path, version: int, build: Callable[[Path], None]) -> Path:
+    """Return `folder`, made by `build` first if it is missing or of another version."""
+    if _is_ready(folder, version):
         return folder
     with alone(folder):
         keep.recover(folder)
-        if _version(folder) != builder.VERSION:  # else another process was first
-            _build(folder, builder)
+        if _version(folder) != version:  # else another process was first
+            _build(folder, version, build)
     return folder
 
 
-def _is_ready(folder: Path, builder: ModuleType) -> bool:
-    return _version(folder) == builder.VERSION and not keep.former(folder).exists()
+def _is_ready(folder: Path, version: int) -> bool:
+    return _version(folder) == version and not keep.former(folder).exists()
 
 
-def _build(folder: Path, builder: ModuleType) -> None:
-    """Build a sample beside `folder`, then put it in its place; what else was there stays."""
+def _build(folder: Path, version: int, build: Callable[[Path], None]) -> None:
+    """Build beside `folder`, then put that in its place; what else was there stays."""
     with room(None, folder.parent), workspace(folder) as work:
         new = work / "new"
         new.mkdir()
-        builder.build(new)
+        build(new)
         keep.note(new)
-        (new / STAMP).write_text(f"{builder.VERSION}\n", "utf-8")
+        (new / STAMP).write_text(f"{version}\n", "utf-8")
         if folder.is_dir():
             keep.carry(folder, new)
             folder.replace(keep.former(folder))
