@@ -213,7 +213,7 @@ def test_a_full_disk_is_one_line(own, monkeypatch):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(draw.shutil, "copyfile", full)
-    with pytest.raises(DataError, match=r"^the disk of .*small/dogscats is full: make room there$"):
+    with pytest.raises(DataError, match=r"^the disk of .*/data/small is full: make room there$"):
         get_data("dogscats", "small")
     assert beside(where.ROOT / "data" / "small") == []
 
