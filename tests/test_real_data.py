@@ -30,10 +30,10 @@ REDUCED = {"dogscats", "statefarm"}
 SMALL = {
     "cifar10": {"train/*/*.png": 4000, "test/*/*.png": 1000},
     "dogscats": {"train/*/*.jpg": 600, "valid/*/*.jpg": 300},
-    "imdb": {"train/[np]*/*.txt": 1500, "test/*/*.txt": 800, "train/unsup/*.txt": 1000},
+    "imdb": {"train/*/*.txt": 1500, "test/*/*.txt": 500, "train/unsup/*.txt": 500},
     "ml-latest-small": {"*.csv": 4},
     "mnist": {"*-ubyte": 4},
-    "nietzsche": {"*": 1},
+    "nietzsche": {"*.txt": 1},
     "rossmann": {"*.csv": 7},
     "statefarm": {"train/c?/*.jpg": 1556},
 }

@@ -54,16 +54,18 @@ class Floor:
 
     def limit(self, size: str) -> float:
         """The floor on the sample or the small set, where there is one; else a beaten baseline."""
-        if size == "small" and self.small is not None:
-            return self.small.limit("sample")  # its own floor
-        if size == "sample" and self.floor is not None:
-            return self.floor
-        return self.beaten_baseline
+        stage = self._of(size)
+        has_floor = size == "sample" or stage is self.small
+        if has_floor and stage.floor is not None:
+            return stage.floor
+        return stage.beaten_baseline
+
+    def _of(self, size: str) -> Self:
+        return self.small if size == "small" and self.small is not None else self
 
     def reached(self, value: float, size: str) -> bool:
         """Whether `value` is as good as the limit or better. NaN is not."""
-        own = size == "sample" or (size == "small" and self.small is not None)
-        if self.sample_only and not own:
+        if size != "sample" and self._of(size).sample_only:
             return True  # photos may answer otherwise than drawings
         return self.sign * value >= self.sign * self.limit(size)
 
