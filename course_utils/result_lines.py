@@ -147,7 +147,8 @@ class ResultsTable:
         return self.to_html()
 
     def _repr_mimebundle_(self, **options: Any) -> tuple[dict[str, str], dict[str, Any]]:
-        return _bundle(self), {KEY: asdict(self)}
+        stages = [list(stage) for stage in self.stages.items()]  # files of notebooks sort names
+        return _bundle(self), {KEY: asdict(self) | {"stages": stages}}
 
 
 def show(line: Line) -> None:
@@ -158,8 +159,9 @@ def show(line: Line) -> None:
 
 def renewed(facts: dict[str, Any]) -> dict[str, str]:
     """MIME type to what is shown now, from the facts in the metadata of an output."""
-    kind = Line if "stage" in facts else ResultsTable
-    return _bundle(kind(**facts))
+    if "stage" in facts:
+        return _bundle(Line(**facts))
+    return _bundle(ResultsTable(facts["lesson"], facts["size"], dict(facts["stages"])))
 
 
 def _count(seeds: Seeds) -> str:
