@@ -89,6 +89,7 @@ from .models import weights_file as weights_file
 from .plotting import plot_confusion_matrix as plot_confusion_matrix
 from .plotting import plots as plots
 from .results import begin as begin
+from .results import compare_fits as compare_fits
 from .results import record as record
 from .results import results_table as results_table
 from .rnn import RNN_Learner as RNN_Learner

@@ -4,23 +4,22 @@ import json
 import math
 import os
 import time
-import tomllib
 from numbers import Real
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-from markupsafe import Markup
-from pandas.io.formats.style import Styler
+from matplotlib.axes import Axes
 
+from .beside import real_runs, words_of
 from .choose import choose
 from .core import DEVICE, set_seed
 from .files import ROOT, SIZES, atomic, inside
+from .fits import draw, take
 from .provenance import peak_memory_gb, provenance
+from .result_lines import Line, ResultsTable, show
 
-__all__ = ["begin", "record", "results_table"]
+__all__ = ["begin", "compare_fits", "record", "results_table"]
 
-ORIGINAL = Path(__file__).with_name("original.toml")  # lesson -> stage -> {video, why}
 
 _run: dict[str, Any] = {}  # what `begin` opened and `record` adds to: one run a process
 _clock = {"begin": 0.0}  # when it was opened
@@ -36,11 +35,15 @@ def begin(lesson: str, size: str = "sample", seed: int = 42, data: Path | None =
     _clock["begin"] = time.perf_counter()
     _run.update({"lesson": lesson, "size": size, "seed": seed, **provenance(data), "stages": []})
     set_seed(seed)
+    take()  # fits of an earlier run
     _write()
 
 
 def record(name: str, value: float) -> None:
     """Add a stage, a new name with a finite number, to COURSE_RESULTS/LESSON.SIZE.DEVICE.json.
+
+    A notebook shows it in a line, with what is known beside it (`result_lines`). The rows of the
+    fits since the last stage go with it.
 
     ValueError for a name recorded already, or no finite number; RuntimeError before `begin`.
     """
@@ -51,41 +54,39 @@ def record(name: str, value: float) -> None:
     if not isinstance(value, Real) or not math.isfinite(value):
         raise ValueError(f"{name!r} is {value!r}: record takes a finite number, such as a float")
     seconds = round(time.perf_counter() - _clock["begin"], 3)
-    _run["stages"].append({"name": name, "value": float(value), "seconds": seconds})
+    stage: dict[str, Any] = {"name": name, "value": float(value), "seconds": seconds}
+    fits = take()
+    if fits:
+        stage["fits"] = fits
+    _run["stages"].append(stage)
     _write()
+    show(Line(_run["lesson"], _run["size"], name, float(value)))
 
 
-def results_table() -> Styler:
-    """A row a recorded stage: this run, the video (or notebook of 2017), why they can differ."""
-    lesson = _run.get("lesson", "")
-    source = "in 2017" if "2017/" in lesson else "the video"
-    shown = tomllib.loads(ORIGINAL.read_text("utf-8")).get(lesson, {})
-    rows = []
-    for stage in _run.get("stages", []):
-        original = shown.get(stage["name"], {})
-        rows.append([stage["name"], stage["value"], original.get("video"), original.get("why", "")])
-    columns = ["stage", "this run", source, "why they can differ"]
-    table = pd.DataFrame(rows, columns=columns).astype({"this run": float, source: float})
-    return _styled(table, numbers=["this run", source], words=["stage", "why they can differ"])
+def results_table() -> ResultsTable:
+    """A row a recorded stage: this run, other seeds, real data, the video (or 2017), and why."""
+    stages = {stage["name"]: stage["value"] for stage in _run.get("stages", [])}
+    return ResultsTable(_run.get("lesson", ""), _run.get("size", "sample"), stages)
 
 
-def _styled(table: pd.DataFrame, numbers: list[str], words: list[str]) -> Styler:
-    # JupyterLab drops style sheets of other people
-    left = Markup('<div style="text-align: left">{}</div>').format  # which escapes what it is given
-    styled = table.style.hide(axis="index")
-    styled = styled.format(_number, subset=numbers, na_rep="")
-    return styled.format(left, subset=words)
+def compare_fits(stage: str | None = None, column: str = "val_loss") -> Axes:
+    """Draw the fits recorded with `stage`, an epoch a point, beside those of runs on real data.
 
-
-def _number(value: float) -> str:
-    """Whole numbers in full, others with four digits behind the point, or what one can read."""
-    if value.is_integer():
-        return f"{value:,.0f}"
-    if abs(value) < 1e-3:
-        return f"{value:.0e}"
-    if abs(value) < 100:
-        return f"{value:.4f}"
-    return f"{value:,.1f}"
+    A fit belongs to the stage that is recorded next after it; without a name, the last such stage.
+    `column`: any of the table under the fit. ValueError if no fit belongs to the stage.
+    """
+    kept = {found["name"]: found["fits"] for found in _run.get("stages", []) if "fits" in found}
+    stage = next(reversed(kept), "") if stage is None else stage
+    if stage not in kept:
+        there = ", ".join(map(repr, kept)) or "none: call record after fit"
+        raise ValueError(f"no fit belongs to {stage!r}; stages with fits: {there}")
+    lesson, size = _run["lesson"], _run["size"]
+    data = words_of(lesson).of(size)
+    runs = {f"this run ({data})" if data else "this run": kept[stage]}
+    for run in real_runs(lesson, size):
+        if run.fits(stage):
+            runs[run.on] = run.fits(stage)
+    return draw(runs, column)
 
 
 def _write() -> None:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn, optim
 from torch.nn.modules.batchnorm import _NormBase
 
+from . import fits
 from .callbacks import check_callbacks, tell
 from .core import autocast, grad_scaler, to_device, to_np
 from .denormals import without_denormals
@@ -77,6 +78,7 @@ def fit(
                 if tell(callbacks, "on_epoch_end", values) or stop:
                     break
             tell(callbacks, "on_train_end")
+        fits.keep(table.table)
     finally:
         table.draw()  # without the bar, also after an interruption
     return values

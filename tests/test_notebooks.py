@@ -14,6 +14,7 @@ import pytest
 import yaml
 from joblib import cpu_count
 
+from course_utils.result_lines import KEY
 from tools import run
 from tools.run import __main__ as command
 from tools.run.execute import Outcome
@@ -274,7 +275,8 @@ CHECKED = [name for name, path in ALL.items() if "NBVAL_CHECK_OUTPUT" in path.re
 def marked(path: Path) -> dict[str, str]:
     """Source to what it printed, of the cells marked NBVAL_CHECK_OUTPUT."""
     cells = [c for c in load(path)["cells"] if "NBVAL_CHECK_OUTPUT" in c["source"]]
-    texts = [[o.get("text") or o.get("data", {}).get("text/plain", "") for o in c["outputs"]] for c in cells]
+    outputs = [[o for o in c["outputs"] if KEY not in o.get("metadata", {})] for c in cells]  # not lines of results
+    texts = [[o.get("text") or o.get("data", {}).get("text/plain", "") for o in found] for found in outputs]
     return {c["source"]: "".join(map("".join, text)) for c, text in zip(cells, texts, strict=True)}
 
 

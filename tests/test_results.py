@@ -207,7 +207,7 @@ def test_table_shows_counts_small_and_large_numbers_and_names_as_they_are():
     for i, value in enumerate(values):
         record(f"a < b & {i}", value)
     cells = re.findall(r"<td[^>]*>(.*?)</td>", results_table().to_html(), re.DOTALL)
-    assert cells[1::4] == ["34,426,698", "0.9251", "81.6185", "1,303.8", "9e-16", "0", "-0.2500", "1"]
+    assert cells[1::4] == ["34,426,698", "0.9251", "81.62", "1,304", "8.9e-16", "0", "-0.25", "1"]
     assert cells[0] == '<div style="text-align: left">a &lt; b &amp; 0</div>'
     assert set(cells[2::4]) == {""}
     assert list(results_table().data) == ["stage", "this run", "in 2017", "why they can differ"]

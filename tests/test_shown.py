@@ -93,7 +93,7 @@ def test_the_table_of_results_keeps_its_own_markup(tmp_path, monkeypatch):
     monkeypatch.setattr(results, "_run", {})
     results.begin("lesson1-dogscats")
     results.record(EVIL[0], 0.5)
-    page = styled_html(results.results_table())
+    page = results.results_table().to_html()
     assert f'<div style="text-align: left">{html.escape(EVIL[0])}</div>' in page
     assert tags(page) == {"style", "table", "thead", "tbody", "tr", "th", "td", "div"}
 

@@ -1,12 +1,13 @@
-"""`make results`: writes results/README.md and the tables of README.md from the records."""
+"""`make results`: writes what the records say into the pages, README.md's tables and notebooks."""
 
 import re
 from pathlib import Path
 
 from course_utils.files import atomic
 
-from tools import ROOT
+from tools import ROOT, run
 from tools.report.lessons import lesson_table, lessons, summary
+from tools.report.outputs import with_outputs
 from tools.report.records import RESULTS
 from tools.report.speed import (
     comparisons,
@@ -77,3 +78,8 @@ if __name__ == "__main__":
     readme = ROOT / "README.md"
     _write(readme, updated(readme.read_text("utf-8")))
     _write(RESULTS / "README.md", page())
+    for notebook in run.find(run.NOTEBOOKS, solutions=True).values():
+        saved = notebook.read_text("utf-8")
+        shown = with_outputs(saved)
+        if shown != saved:
+            _write(notebook, shown)

@@ -1,0 +1,135 @@
+"""What a reader wants beside a recorded number: other seeds, real data, the video.
+
+Each is read where it is kept: tests/expected.toml and results/ of a checkout, original.toml and
+beside.toml of this package. An installed package has no checkout: its places stay empty.
+"""
+
+import json
+import re
+import tomllib
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from .files import ROOT
+
+__all__ = ["REAL_SIZES", "Real", "Seeds", "Words", "original_of", "real_runs", "seeds_of"]
+__all__ += ["source_of", "words_of"]
+
+REAL_SIZES = ("small", "full")
+RESULTS = ROOT / "results"
+EXPECTED = ROOT / "tests" / "expected.toml"
+ORIGINAL = Path(__file__).with_name("original.toml")  # lesson -> stage -> {video, why}
+WORDS = Path(__file__).with_name("beside.toml")  # data set -> its lessons and what it is called
+
+
+@dataclass(frozen=True)
+class Words:
+    """What the data of a lesson are called; `counted`: the stage that says how many there were."""
+
+    sample: str = ""
+    real: str = "real data"
+    counted: str = ""
+
+    def of(self, size: str) -> str:
+        """The data of a run of that size."""
+        return self.sample if size == "sample" else self.real
+
+
+@dataclass(frozen=True)
+class Seeds:
+    """Mean and standard deviation of a stage over so many seeds."""
+
+    n: int
+    mean: float
+    sd: float
+
+
+@dataclass(frozen=True)
+class Real:
+    """A recorded run on real data; `on`: what they are, such as "2,002 photos"."""
+
+    on: str
+    stages: dict[str, Any]
+
+    def value(self, stage: str) -> float | None:
+        """What it recorded under that name, if it did."""
+        found = self.stages.get(stage)
+        return None if found is None else found["value"]
+
+    def fits(self, stage: str) -> list[str]:
+        """The rows of the fits before that stage, as `fits.as_csv` has them."""
+        return self.stages.get(stage, {}).get("fits", [])
+
+
+def words_of(lesson: str) -> Words:
+    """What the data of a lesson, or of its solutions, are called."""
+    name = lesson.removeprefix("solutions/")
+    for keys in _tables(WORDS).values():
+        if name in keys["lessons"]:
+            return Words(**{key: text for key, text in keys.items() if key != "lessons"})
+    return Words()
+
+
+def seeds_of(lesson: str, stage: str, size: str) -> Seeds | None:
+    """What several seeds of that size gave, where it was measured."""
+    keys = _tables(EXPECTED).get(lesson, {}).get("stages", {}).get(stage, {})
+    measured = keys if size == "sample" else keys.get(size, {})
+    if "mean" not in measured:
+        return None
+    return Seeds(len(measured["seeds"]), measured["mean"], measured["sd"])
+
+
+def real_runs(lesson: str, size: str) -> list[Real]:
+    """The recorded runs on real data of other sizes than `size`, the smaller first.
+
+    Of those of one size, on several kinds of device, the one that started last.
+    """
+    found = []
+    for other in REAL_SIZES:
+        runs = _records(lesson, other)
+        if other != size and runs:
+            newest = max(runs, key=lambda run: run["started"])
+            found.append(_real(newest, words_of(lesson)))
+    return found
+
+
+def original_of(lesson: str, stage: str) -> dict[str, Any]:
+    """`video` and `why`: what the original shows and why ours can differ; empty if it does not."""
+    return _tables(ORIGINAL).get(lesson, {}).get(stage, {})
+
+
+def source_of(lesson: str) -> str:
+    """Where the original shows its numbers."""
+    return "in 2017" if "2017/" in lesson else "the video"
+
+
+def _real(run: dict[str, Any], words: Words) -> Real:
+    stages = {stage["name"]: stage for stage in run["stages"]}
+    if words.counted in stages:
+        return Real(f"{stages[words.counted]['value']:,.0f} {words.real}", stages)
+    return Real(words.real if run["size"] == "full" else f"{words.real} (small set)", stages)
+
+
+def _records(lesson: str, size: str) -> list[dict[str, Any]]:
+    """The records of results/ of that size, one a kind of device."""
+    start = RESULTS / f"{lesson}.{size}"
+    name = re.compile(re.escape(start.name) + r"\.\w+\.json")
+    files = [file for file in sorted(start.parent.glob("*.json")) if name.fullmatch(file.name)]
+    return [_read(file, json.loads) for file in files]
+
+
+def _tables(file: Path) -> dict[str, Any]:
+    return _read(file, tomllib.loads) if file.is_file() else {}
+
+
+def _read(file: Path, parse: Callable[[str], Any]) -> Any:
+    return _parsed(file, file.stat().st_mtime_ns, parse)
+
+
+@cache
+def _parsed(file: Path, changed: int, parse: Callable[[str], Any]) -> Any:
+    """What a file holds, read once for each time that it has `changed`."""
+    return parse(file.read_text("utf-8"))
