@@ -2,6 +2,7 @@
 
 import hashlib
 import re
+import shutil
 import sys
 from pathlib import Path
 from typing import BinaryIO, NamedTuple, cast
@@ -19,7 +20,6 @@ REST = 206  # the answer is the part of the file that was asked for
 PAST_THE_END = 416
 MOST = 20_000_000_000  # bytes of an archive whose size is not registered
 PREFIX = 2**20  # bytes that the hash of an archive's begin is of, as fast.ai publishes it
-PIECE = 2**16  # bytes read at a time
 
 
 class _Body(NamedTuple):
@@ -120,7 +120,8 @@ def _write(
     with room(total, part), part.open(mode) as out, bar as opened:
         refusal = f"{name} refused: it has more than {in_words(most)}"
         bounded = Bounded(cast(BinaryIO, opened), most - body.start, refusal)
-        _copy(bounded, out, part, prefix)
+        checked = _Checked(out, part, prefix)
+        shutil.copyfileobj(cast(BinaryIO, bounded), cast(BinaryIO, checked))
     got = part.stat().st_size
     if total is not None and got < total:
         raise OSError(f"{name} breaks off after {got:,} of {total:,} bytes")
@@ -137,15 +138,23 @@ def _require_size(name: str, announced: int | None, size: int | None) -> None:
         raise DataError(f"{name} refused: it has more than {in_words(MOST)}")
 
 
-def _copy(source: Bounded, out: BinaryIO, part: Path, prefix: str | None) -> None:
-    """Write all of `source` to the end of `part`; its begin is checked as soon as it is there."""
-    is_checked = False
-    while piece := source.read(PIECE):
-        out.write(piece)
-        if not is_checked and out.tell() >= PREFIX:
-            out.flush()
-            _require_prefix(part, prefix)
-            is_checked = True
+class _Checked:
+    """A file to write to; DataError if it has another begin than `prefix`, once that is there."""
+
+    def __init__(self, out: BinaryIO, part: Path, prefix: str | None) -> None:
+        self.out = out
+        self.part = part
+        self.prefix = prefix
+        self.is_checked = False
+
+    def write(self, piece: bytes) -> int:
+        """As that of the file."""
+        written = self.out.write(piece)
+        if not self.is_checked and self.out.tell() >= PREFIX:
+            self.out.flush()
+            _require_prefix(self.part, self.prefix)
+            self.is_checked = True
+        return written
 
 
 def _require_prefix(part: Path, prefix: str | None) -> None:

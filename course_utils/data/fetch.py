@@ -209,7 +209,7 @@ class _Search:
         part.replace(file)
 
     def _pour_copy(self, archive: Archive, file: Path, whole: Path, *, alone: bool) -> None:
-        """Unpack and convert one file, see whether it is the archive expected, and pour it into `whole`."""
+        """Unpack and convert one file; if it is the archive expected, pour it into `whole`."""
         place = f"{file.name}; the archive is not the one expected"
         part = whole.with_name("part")
         with workspace(part) as came, workspace(part) as made:
