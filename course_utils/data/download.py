@@ -120,7 +120,7 @@ def _write(
     with room(total, part), part.open(mode) as out, bar as opened:
         refusal = f"{name} refused: it has more than {in_words(most)}"
         bounded = Bounded(cast(BinaryIO, opened), most - body.start, refusal)
-        checked = _Checked(out, part, prefix)
+        checked = _Checked(cast(BinaryIO, out), part, prefix)
         shutil.copyfileobj(cast(BinaryIO, bounded), cast(BinaryIO, checked))
     got = part.stat().st_size
     if total is not None and got < total:
