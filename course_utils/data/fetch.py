@@ -14,6 +14,7 @@ import requests
 
 from course_utils import files
 from course_utils.data import layout
+from course_utils.data.convert import CONVERTERS
 from course_utils.data.disk import DiskFull, alone, merge, publish, room, workspace
 from course_utils.data.download import download
 from course_utils.data.registry import Archive, DataError, Dataset
@@ -159,7 +160,8 @@ class _Search:
         for source in sources:
             try:
                 with room(None, self.folder):
-                    self._pour_copy(self._verified(archive, source), whole, alone=alone)
+                    file = self._verified(archive, source)
+                    self._pour_copy(archive, file, whole, alone=alone)
                 return True
             except DiskFull:
                 raise
@@ -203,7 +205,7 @@ class _Search:
 
     def _download(self, archive: Archive, url: str, place: Path) -> None:
         file = place / archive.name
-        part = download(url, file, archive.bytes)
+        part = download(url, file, archive.bytes, archive.prefix)
         try:
             verify(part, archive.name, _expected(archive, place))
         except DataError:
@@ -211,12 +213,15 @@ class _Search:
             raise
         part.replace(file)
 
-    def _pour_copy(self, file: Path, whole: Path, *, alone: bool) -> None:
-        """Unpack one file, see whether it is the archive expected, and pour it into `whole`."""
+    def _pour_copy(self, archive: Archive, file: Path, whole: Path, *, alone: bool) -> None:
+        """Unpack and convert one file; if it is the archive expected, pour it into `whole`."""
         place = f"{file.name}; the archive is not the one expected"
-        with workspace(whole.with_name("part")) as work:
-            unpack(file, work)
-            top = layout.arranged(work, self.entry)
+        part = whole.with_name("part")
+        with workspace(part) as came, workspace(part) as made:
+            unpack(file, came)
+            if archive.convert:
+                CONVERTERS[archive.convert](came, made)
+            top = layout.arranged(made if archive.convert else came, self.entry)
             if alone:
                 layout.require(top, self.entry, place)
             else:

@@ -84,13 +84,22 @@ def require_some(folder: Path, entry: Dataset, place: str) -> None:
 
 def remark(folder: Path, entry: Dataset) -> None:
     """Say, once, where the numbers are not those of the full set, and which archives it lacks."""
-    odd = []
-    for pattern, expected in (entry.layout | entry.optional).items():
-        found = _count(list(folder.glob(pattern)))
-        if found != expected:
-            odd.append(f"{pattern} {found} of {expected}")
-    if odd:
+    wanted = entry.layout | entry.optional
+    found = {pattern: _count(list(folder.glob(pattern))) for pattern in wanted}
+    odd = [f"{p} {found[p]} of {wanted[p]}" for p in wanted if found[p] != wanted[p]]
+    edition = _edition(found, entry)
+    if odd and edition:
+        _warn_once(f"{entry.name}: the edition {edition!r}, {', '.join(odd)}")
+    elif odd:
         _warn_once(f"{entry.name}: reduced copy, {', '.join(odd)}{_without(folder)}")
+
+
+def _edition(found: dict[str, int], entry: Dataset) -> str | None:
+    """The edition whose counts are those found, if there is one."""
+    for name, counts in entry.editions.items():
+        if all(found[pattern] == count for pattern, count in counts.items()):
+            return name
+    return None
 
 
 def note_missing(folder: Path, archives: list[str]) -> None:

@@ -25,7 +25,9 @@ class Archive:
     name: str
     urls: list[str] = field(default_factory=list)  # in the order tried
     sha256: str | None = None  # None: not known, the layout is the check
-    bytes: int | None = None  # a download of more is refused; None: not known
+    bytes: int | None = None  # a download of another size is refused; None: not known
+    prefix: str | None = None  # md5 of the first 2**20 bytes, or of all if there are fewer
+    convert: str | None = None  # the name of a converter (`data.convert`)
 
 
 @dataclass(frozen=True)
@@ -65,6 +67,7 @@ class Dataset:
     layout: dict[str, int]  # none of these is an error
     optional: dict[str, int] = field(default_factory=dict)  # none of these is a remark
     moves: dict[str, str] = field(default_factory=dict)  # start of a path in the archive -> here
+    editions: dict[str, dict[str, int]] = field(default_factory=dict)  # name -> its own counts
     by_hand: str = ""
     small: Small | None = None
 
@@ -80,13 +83,23 @@ def _dataset(name: str, table: dict[str, Any]) -> Dataset:
     urls = table.pop("urls", {})
     sha256 = table.pop("sha256", {})
     sizes = table.pop("bytes", {})
+    prefixes = table.pop("prefix", {})
+    converters = table.pop("convert", {})
     alternatives = []
     for names in table.pop("alternatives"):
         together = [names] if isinstance(names, str) else names
         archives = []
         for n in together:
             _require_inside(name, n)
-            archives.append(Archive(n, urls.get(n, []), sha256.get(n), sizes.get(n)))
+            archive = Archive(
+                name=n,
+                urls=urls.get(n, []),
+                sha256=sha256.get(n),
+                bytes=sizes.get(n),
+                prefix=prefixes.get(n),
+                convert=converters.get(n),
+            )
+            archives.append(archive)
         alternatives.append(archives)
     _require_inside(name, name)
     for place in table.get("moves", {}).values():
