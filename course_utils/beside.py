@@ -15,8 +15,8 @@ from typing import Any
 
 from .files import ROOT
 
-__all__ = ["REAL_SIZES", "Real", "Seeds", "Words", "original_of", "real_runs", "seeds_of"]
-__all__ += ["source_of", "words_of"]
+__all__ = ["REAL_SIZES", "Real", "Seeds", "Words", "is_the_same_on_all_data", "original_of"]
+__all__ += ["real_runs", "seeds_of", "source_of", "words_of"]
 
 REAL_SIZES = ("small", "full")
 RESULTS = ROOT / "results"
@@ -75,11 +75,16 @@ def words_of(lesson: str) -> Words:
 
 def seeds_of(lesson: str, stage: str, size: str) -> Seeds | None:
     """What several seeds of that size gave, where it was measured."""
-    keys = _tables(EXPECTED).get(lesson, {}).get("stages", {}).get(stage, {})
+    keys = _expected(lesson, stage)
     measured = keys if size == "sample" else keys.get(size, {})
     if "mean" not in measured:
         return None
     return Seeds(len(measured["seeds"]), measured["mean"], measured["sd"])
+
+
+def is_the_same_on_all_data(lesson: str, stage: str) -> bool:
+    """Whether a stage is a matter of arithmetic: it has one right value, whatever the data."""
+    return "exact" in _expected(lesson, stage)
 
 
 def real_runs(lesson: str, size: str) -> list[Real]:
@@ -104,6 +109,11 @@ def original_of(lesson: str, stage: str) -> dict[str, Any]:
 def source_of(lesson: str) -> str:
     """Where the original shows its numbers."""
     return "in 2017" if "2017/" in lesson else "the video"
+
+
+def _expected(lesson: str, stage: str) -> dict[str, Any]:
+    """What tests/expected.toml says of a stage; empty if nothing."""
+    return _tables(EXPECTED).get(lesson, {}).get("stages", {}).get(stage, {})
 
 
 def _real(run: dict[str, Any], words: Words) -> Real:

@@ -13,7 +13,16 @@ from IPython import get_ipython
 from IPython.display import display
 from markupsafe import Markup
 
-from .beside import Real, Seeds, original_of, real_runs, seeds_of, source_of, words_of
+from .beside import (
+    Real,
+    Seeds,
+    is_the_same_on_all_data,
+    original_of,
+    real_runs,
+    seeds_of,
+    source_of,
+    words_of,
+)
 from .shown import styled_html
 
 __all__ = ["KEY", "Line", "ResultsTable", "number", "renewed", "show", "spread"]
@@ -51,12 +60,16 @@ class Line:
     value: float
 
     def beside(self) -> str:
-        """Seeds in brackets, real data, the original; empty where there is none of them."""
-        video = original_of(self.lesson, self.stage).get("video")
-        others = [self._of_real(run) for run in real_runs(self.lesson, self.size)]
-        others.append("" if video is None else f"{number(float(video))} {self._source()}")
-        there = [text for text in others if text]
+        """Seeds in brackets, real data, the original; empty where there is none of them.
+
+        What is the same on all data stands beside the original alone.
+        """
         seeds = seeds_of(self.lesson, self.stage, self.size)
+        original = self._of_original()
+        if is_the_same_on_all_data(self.lesson, self.stage):
+            return f"· {original}" if original else ""
+        others = [*(self._of_real(run) for run in real_runs(self.lesson, self.size)), original]
+        there = [text for text in others if text]
         if seeds is None and not there:
             return ""
         return " · ".join([self._about(seeds), *there]).strip()
@@ -75,9 +88,13 @@ class Line:
             return run.on  # which says the number
         return f"{number(value)} on {run.on}"
 
-    def _source(self) -> str:
+    def _of_original(self) -> str:
+        video = original_of(self.lesson, self.stage).get("video")
+        if video is None:
+            return ""
         source = source_of(self.lesson)
-        return source if source.startswith("in ") else f"in {source}"
+        where = source if source.startswith("in ") else f"in {source}"
+        return f"{number(float(video))} {where}"
 
     def __repr__(self) -> str:
         return f"{self.stage}: {number(self.value)} here {self.beside()}".rstrip()

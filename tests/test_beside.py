@@ -103,6 +103,11 @@ def test_a_run_on_real_data_has_the_other_size_beside_it(checkout):
     assert "0.98 on 600 photos" in repr(Line("animals", "full", "accuracy", 0.97))
 
 
+def test_arithmetic_has_no_data_beside_it(checkout):
+    put_record("full", exactly=2.0, pictures=2002)
+    assert repr(Line("animals", "sample", "exactly", 2.0)) == "exactly: 2 here"
+
+
 def test_places_stay_empty(checkout):
     assert repr(Line("animals", "sample", "seconds", 1.5)) == "seconds: 1.5 here"
     assert repr(Line("animals", "sample", "exactly", 2.0)) == "exactly: 2 here"
