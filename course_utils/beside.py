@@ -74,10 +74,13 @@ def words_of(lesson: str) -> Words:
 
 
 def seeds_of(lesson: str, stage: str, size: str) -> Seeds | None:
-    """What several seeds of that size gave, where it was measured."""
+    """What several seeds of that size gave, where it was measured.
+
+    Not where all that is left of it is 0: five digits are kept, of which a rounding error has none.
+    """
     keys = _expected(lesson, stage)
     measured = keys if size == "sample" else keys.get(size, {})
-    if "mean" not in measured:
+    if "mean" not in measured or measured["mean"] == measured["sd"] == 0:
         return None
     return Seeds(len(measured["seeds"]), measured["mean"], measured["sd"])
 

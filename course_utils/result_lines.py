@@ -45,8 +45,13 @@ def number(value: float) -> str:
 
 
 def spread(seeds: Seeds) -> str:
-    """Mean ± standard deviation; the latter has one digit, the mean as many places as it has."""
-    places = max(0, -math.floor(math.log10(seeds.sd))) if seeds.sd > 0 else 4
+    """Mean ± standard deviation; the latter has one digit, the mean as many places as it has.
+
+    "57 each" where all seeds gave the same.
+    """
+    if seeds.sd == 0:
+        return f"{number(seeds.mean)} each"
+    places = max(0, -math.floor(math.log10(seeds.sd)))
     return f"{seeds.mean:,.{places}f} ± {seeds.sd:,.{places}f}"
 
 

@@ -28,6 +28,10 @@ mean = 0.9712
 sd = 0.012
 [animals.stages.exactly]
 exact = 2
+[animals.stages."rounding error"]
+seeds = [1, 2, 3, 4, 5]
+mean = 0.0
+sd = 0.0
 """
 ORIGINAL = '[animals.accuracy]\nvideo = 0.9917\nwhy = "other photos"\n'
 WORDS = '[a]\nlessons = ["animals"]\nsample = "drawn"\nreal = "photos"\ncounted = "pictures"\n'
@@ -80,7 +84,7 @@ def test_a_number_is_read_back_to_four_digits(value):
         (0.953, 0.00447, "0.953 ± 0.004"),
         (0.30726, 0.0602, "0.31 ± 0.06"),
         (71.3, 12.2, "71 ± 12"),
-        (0.5, 0, "0.5000 ± 0.0000"),
+        (0.5, 0, "0.5 each"),
     ],
 )
 def test_a_spread_has_the_digits_that_it_is_sure_of(mean, sd, text):
@@ -109,6 +113,7 @@ def test_arithmetic_has_no_data_beside_it(checkout):
 
 
 def test_places_stay_empty(checkout):
+    assert repr(Line("animals", "sample", "rounding error", 1.6e-6)) == "rounding error: 1.6e-06 here"
     assert repr(Line("animals", "sample", "seconds", 1.5)) == "seconds: 1.5 here"
     assert repr(Line("animals", "sample", "exactly", 2.0)) == "exactly: 2 here"
     assert repr(Line("other", "sample", "accuracy", 0.5)) == "accuracy: 0.5 here"
