@@ -1099,7 +1099,7 @@ def test_a_new_version_of_the_builder_replaces_the_sample(root, builder):
 def test_a_builder_that_fails_leaves_the_old_sample(root, builder):
     before = tree(get_data("toy"))
     builder.VERSION, builder.build = 2, full_disk
-    with pytest.raises(OSError, match="No space left"):
+    with pytest.raises(disk.DiskFull, match=r"^the disk of .*/data/sample is full: make room there$"):
         get_data("toy")
     assert tree(root / "data" / "sample" / "toy") == before
     assert samples_in(root) == ["toy"]

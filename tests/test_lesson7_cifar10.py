@@ -30,7 +30,7 @@ def by_hand() -> ModuleType:
 def lesson() -> ModuleType:
     """The whole notebook, for the sample; torch's generator is seeded."""
     module = execute(definitions(NOTEBOOK))
-    module.full = False
+    module.full = module.photos = False
     torch.manual_seed(0)
     return module
 
@@ -252,7 +252,7 @@ def test_whitened_patches_do_not_correlate(lesson):
 
 @pytest.mark.parametrize("photos", [False, True])
 def test_crops_are_windows_of_the_reflected_picture(lesson, photos):
-    lesson.full = photos
+    lesson.photos = photos
     x = torch.randn(1000, 3, 6, 6)
     out = lesson.crop_and_flip(x).numpy()
     padded = np.pad(x.numpy(), [(0, 0), (0, 0), (2, 2), (2, 2)], mode="reflect")
@@ -366,7 +366,7 @@ def test_channels_last_changes_nothing(lesson):
 @pytest.mark.parametrize("photos", [False, True])
 def test_scores_of_shifted_pictures_by_hand(lesson, photos):
     """A network that gives back its input shows which pictures were asked for, with which weights."""
-    lesson.full = photos
+    lesson.photos = photos
     x = torch.randn(2, 3, 5, 5)
     assert torch.equal(lesson.scores(nn.Identity(), x, False, False), x)
     padded = np.pad(x, [(0, 0), (0, 0), (1, 1), (1, 1)], mode="reflect")

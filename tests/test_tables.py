@@ -134,6 +134,8 @@ def within(part: object, whole: object) -> bool:
     """Whether all that `part` says stands in `whole`."""
     if isinstance(part, dict):
         return all(within(value, whole[key]) for key, value in part.items())
+    if isinstance(part, list):
+        return all(within(one, other) for one, other in zip(part, whole, strict=True))
     return part == whole
 
 

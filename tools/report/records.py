@@ -62,11 +62,15 @@ class Made:
 
 @dataclass(frozen=True)
 class Stage:
-    """A number that a lesson recorded, so many seconds after its start."""
+    """A number that a lesson recorded, so many seconds after its start.
+
+    `fits`: the rows of the fits since the stage before, as `course_utils.fits` writes them.
+    """
 
     name: str
     value: float
     seconds: float
+    fits: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True, kw_only=True)
