@@ -26,7 +26,7 @@ from course_utils.vision import ConvLearner, ImageClassifierData
 
 Work = Callable[[], object]
 POINTS = 7  # at which a process is killed
-AT_ONCE = 4  # processes
+AT_ONCE = 8  # processes
 
 
 # Processes

@@ -227,6 +227,6 @@ def test_wherever_making_is_killed_the_next_call_ends_well(drill, what):
 
 
 @pytest.mark.parametrize(("what", "made"), [("activations", 2), ("small", 6)])
-def test_what_four_processes_ask_for_at_once_is_made_once(drill, what, made):
-    assert drill[what]["codes"] == [0] * 4
+def test_what_eight_processes_ask_for_at_once_is_made_once(drill, what, made):
+    assert drill[what]["codes"] == [0] * 8
     assert drill[what]["made"] == made
