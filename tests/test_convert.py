@@ -120,7 +120,7 @@ RATED = [f"{kind}/{i}_{rating}.txt" for kind, rating in (("pos", 9), ("neg", 2))
 REVIEWS = {f"{split}/{name}": b"x" for split in ("train", "test") for name in RATED}
 
 
-def refuse(*_: object) -> None:
+def refuse(*_, **__) -> None:
     raise OSError("no links here")
 
 

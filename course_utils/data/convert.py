@@ -5,9 +5,7 @@ A converter takes the folder `came`, which holds what was in the archive, and fi
 archive. No pickle is read, and no name from an archive is used unless a pattern here allows it.
 """
 
-import os
 import re
-import shutil
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -15,6 +13,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from course_utils.data.disk import link_or_copy
 from course_utils.data.registry import DataError
 
 __all__ = ["CONVERTERS"]
@@ -114,15 +113,7 @@ def _pour_together(folder: Path) -> None:
             place = together / file.name
             if place.exists():
                 raise DataError(f"two texts in {folder.name} are called {file.name}")
-            _link(file, place)
-
-
-def _link(file: Path, place: Path) -> None:
-    """A second name of a file; a copy, on a disk without such links."""
-    try:
-        os.link(file, place)
-    except OSError:
-        shutil.copy(file, place)
+            link_or_copy(file, place)
 
 
 def pets_by_species(came: Path, made: Path) -> None:

@@ -12,7 +12,8 @@ from typing import BinaryIO
 from course_utils.data.registry import DataError
 from course_utils.files import is_full_disk, locked
 
-__all__ = ["Bounded", "DiskFull", "alone", "in_words", "merge", "publish", "room", "workspace"]
+__all__ = ["Bounded", "DiskFull", "alone", "in_words", "link_or_copy", "merge", "publish", "room"]
+__all__ += ["workspace"]
 
 
 class DiskFull(DataError):
@@ -101,6 +102,14 @@ def merge(source: Path, target: Path) -> None:
             merge(path, there)
         else:
             path.replace(there)
+
+
+def link_or_copy(source: Path, target: Path) -> None:
+    """A second name of a file, or a copy of it where there can be none."""
+    try:
+        os.link(source, target, follow_symlinks=False)
+    except (OSError, NotImplementedError):  # the second on Windows
+        shutil.copy2(source, target, follow_symlinks=False)
 
 
 class Bounded:

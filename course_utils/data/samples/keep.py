@@ -9,11 +9,11 @@ in it go, and no others. A process that is killed in between leaves it for the n
 import hashlib
 import logging
 import os
-import shutil
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path, PurePosixPath
 
+from course_utils.data.disk import link_or_copy
 from course_utils.data.sums import read_list
 
 __all__ = ["carry", "former", "note", "recover"]
@@ -116,10 +116,7 @@ def _link(source: Path, target: Path) -> None:
         target.parent.mkdir(parents=True, exist_ok=True)
     except (FileExistsError, NotADirectoryError):  # a new file has the name of an old folder
         return
-    try:
-        os.link(source, target, follow_symlinks=False)
-    except (OSError, NotImplementedError):  # the second on Windows
-        shutil.copy2(source, target, follow_symlinks=False)
+    link_or_copy(source, target)
 
 
 def _remove_empty(folder: Path) -> None:
