@@ -91,7 +91,10 @@ class Line:
             return ""
         if self.stage == words_of(self.lesson).counted:
             return run.on  # which says the number
-        return f"{number(value)} on {run.on}"
+        seeds = run.seeds.get(self.stage)
+        if seeds is None:
+            return f"{number(value)} on {run.on}"
+        return f"{spread(seeds)} on {run.on} ({_count(seeds)} seeds)"
 
     def _of_original(self) -> str:
         video = original_of(self.lesson, self.stage).get("video")
@@ -139,15 +142,20 @@ class ResultsTable:
             return {}
         texts = {stage: "" if seeds is None else spread(seeds) for stage, seeds in found.items()}
         counts = {_count(seeds) for seeds in there}
-        head = counts.pop() if len(counts) == 1 else "several"
-        return {f"{head} seeds": pd.Series(texts, dtype=object)}
+        return {f"{_one_of(counts)} seeds": pd.Series(texts, dtype=object)}
 
     def _of_real_data(self) -> dict[str, pd.Series]:
         columns = {}
         for run in real_runs(self.lesson, self.size):
-            values = pd.Series({stage: run.value(stage) for stage in self.stages}, dtype=float)
-            if values.notna().any():
-                columns[f"on {run.on}"] = values
+            values = {stage: run.value(stage) for stage in self.stages}
+            if all(value is None for value in values.values()):
+                continue
+            if not run.seeds:
+                columns[f"on {run.on}"] = pd.Series(values, dtype=float)
+                continue
+            counts = {_count(seeds) for seeds in run.seeds.values()}
+            texts = {stage: _mean_or_value(run, stage) for stage in self.stages}
+            columns[f"on {run.on}, {_one_of(counts)} seeds"] = pd.Series(texts, dtype=object)
         return columns
 
     def to_html(self) -> str:
@@ -189,6 +197,18 @@ def renewed(facts: dict[str, Any]) -> dict[str, str]:
 def _count(seeds: Seeds) -> str:
     """How many there are, in a word where it is a usual number."""
     return COUNTS.get(seeds.n, str(seeds.n))
+
+
+def _one_of(counts: set[str]) -> str:
+    return next(iter(counts)) if len(counts) == 1 else "several"
+
+
+def _mean_or_value(run: Real, stage: str) -> str:
+    """What several seeds gave; the one number where they agree, or there is one seed."""
+    if stage in run.seeds:
+        return spread(run.seeds[stage])
+    value = run.value(stage)
+    return "" if value is None else number(float(value))
 
 
 def _bundle(shown: Line | ResultsTable) -> dict[str, str]:

@@ -39,11 +39,20 @@ NUMBERS = {0.9449999: "0.945", 0.99: "0.99", 1303.78: "1,304", 999.96: "1,000", 
 NUMBERS |= {0.0: "0", -0.25: "-0.25", 5.364e-7: "5.4e-07", 0.00012346: "0.0001235", 12.3456: "12.35", 1.0: "1"}
 
 
-def put_record(size: str, device: str = "cpu", started: str = "2026-01-01", lesson: str = "animals", **stages: float):
-    file = beside.RESULTS / f"{lesson}.{size}.{device}.json"
+def put_record(
+    size: str,
+    device: str = "cpu",
+    started: str = "2026-01-01",
+    lesson: str = "animals",
+    seed: int = 42,
+    **stages: float,
+):
+    folder = beside.RESULTS if seed == 42 else beside.RESULTS / "seeds" / str(seed)
+    file = folder / f"{lesson}.{size}.{device}.json"
     file.parent.mkdir(parents=True, exist_ok=True)
     told = [{"name": name, "value": value, "seconds": 1} for name, value in stages.items()]
-    file.write_text(json.dumps({"lesson": lesson, "size": size, "started": started, "stages": told}))
+    run = {"lesson": lesson, "size": size, "seed": seed, "device": {"type": device}, "started": started}
+    file.write_text(json.dumps({**run, "stages": told}))
 
 
 @pytest.fixture
@@ -94,7 +103,8 @@ def test_a_spread_has_the_digits_that_it_is_sure_of(mean, sd, text):
 def test_a_line_with_all_that_there_can_be(checkout):
     put_record("full", accuracy=0.99, pictures=2002)
     put_record("small", accuracy=0.98)
-    told = "accuracy: 0.945 here (drawn; five seeds 0.953 ± 0.004) · 0.98 on photos (small set) · 0.99 on 2,002 photos"
+    told = "accuracy: 0.945 here (drawn; five seeds 0.953 ± 0.004)"
+    told += " · 0.97 ± 0.01 on photos (small set) (three seeds) · 0.99 on 2,002 photos"
     assert repr(Line("animals", "sample", "accuracy", 0.945)) == f"{told} · 0.9917 in the video"
 
 
@@ -104,7 +114,20 @@ def test_a_run_on_real_data_has_the_other_size_beside_it(checkout):
     small = "accuracy: 0.97 here (photos; three seeds 0.97 ± 0.01) · 0.99 on 2,002 photos · 0.9917 in the video"
     assert repr(Line("animals", "small", "accuracy", 0.97)) == small
     assert repr(Line("animals", "full", "accuracy", 0.97)).split(" · ")[0] == "accuracy: 0.97 here (photos)"
-    assert "0.98 on 600 photos" in repr(Line("animals", "full", "accuracy", 0.97))
+    assert "0.97 ± 0.01 on 600 photos (three seeds)" in repr(Line("animals", "full", "accuracy", 0.97))
+
+
+def test_records_of_other_seeds_make_a_mean_and_a_spread(checkout):
+    put_record("full", "cuda", accuracy=0.990, pictures=2002)
+    put_record("full", "cuda", seed=1, accuracy=0.992, pictures=2002)
+    put_record("full", "cuda", seed=2, accuracy=0.994, pictures=2002)
+    put_record("full", "cpu", seed=3, accuracy=0.5, pictures=2002)  # another kind of device
+    (run,) = real_runs("animals", "sample")
+    assert run.seeds == {"accuracy": Seeds(3, pytest.approx(0.992), pytest.approx(0.002))}
+    assert " · 0.992 ± 0.002 on 2,002 photos (three seeds) · " in repr(Line("animals", "sample", "accuracy", 0.9))
+    assert "(photos; three seeds 0.992 ± 0.002)" in repr(Line("animals", "full", "accuracy", 0.99))
+    table = ResultsTable("animals", "sample", {"accuracy": 0.945, "pictures": 600.0}).data.set_index("stage")
+    assert table["on 2,002 photos, three seeds"].to_dict() == {"accuracy": "0.992 ± 0.002", "pictures": "2,002"}
 
 
 def test_arithmetic_has_no_data_beside_it(checkout):

@@ -69,7 +69,8 @@ def two_stages(folder):
 
 
 def put_real(folder, **stage) -> None:
-    told = {"size": "full", "started": "2026", "stages": [{"name": "second", "value": 1.0, **stage}]}
+    told = {"lesson": "lesson1-dogscats", "size": "full", "seed": 42, "device": {"type": "cuda"}, "started": "2026"}
+    told["stages"] = [{"name": "second", "value": 1.0, **stage}]
     (folder / "results").mkdir()
     (folder / "results" / "lesson1-dogscats.full.cuda.json").write_text(json.dumps(told))
 

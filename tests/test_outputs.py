@@ -71,7 +71,8 @@ def test_what_agrees_stays_as_it_is_to_the_byte():
 def test_a_new_record_renews_lines_and_tables_and_nothing_else(tmp_path, monkeypatch):
     before = saved(FACTS, TABLE)
     stages = [{"name": "fine-tuned accuracy", "value": 0.875, "seconds": 1}]
-    told = {"lesson": "lesson1-dogscats", "size": "full", "started": "2026", "stages": stages}
+    told = {"lesson": "lesson1-dogscats", "size": "full", "seed": 42, "started": "2026", "stages": stages}
+    told["device"] = {"type": "cpu"}
     (tmp_path / "lesson1-dogscats.full.cpu.json").write_text(json.dumps(told))
     monkeypatch.setattr(beside, "RESULTS", tmp_path)
     after = with_outputs(before)

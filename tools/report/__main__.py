@@ -33,7 +33,9 @@ edition show. Measured values have four digits, counts all of theirs.
 Under each table: the seconds from the start of the notebook to its last stage, the most memory that
 it took, and where it ran; an asterisk behind a commit means that not everything was committed.
 Where the full data are an edition with fewer pictures than in the video, the notebook records how
-many there were. Runs on a GPU of one commit shared it: alone, each takes less time."""
+many there were. Runs on a GPU of one commit shared it: alone, each takes less time. A column of
+several seeds has their mean ± standard deviation, from the records in [seeds](seeds); those of
+"small" stand in tests/expected.toml."""
 
 SPEED = """\
 `make bench` measures it anew: each contender in processes of its own, in turn, medians of the

@@ -1,6 +1,10 @@
 """The tables of the lessons: stage by stage on results/README.md, a row each on README.md."""
 
+from dataclasses import asdict
 from pathlib import Path
+
+from course_utils.beside import spreads_over_seeds
+from course_utils.result_lines import spread
 
 from tools import ROOT
 from tools.report.markdown import number, numbers, table
@@ -9,7 +13,12 @@ from tools.run.verdict import load_expected, load_originals
 
 __all__ = ["lesson_table", "lessons", "runs_of", "summary"]
 
-RUNS = {"sample.cpu": "sample, CPU", "full.cpu": "full data, CPU", "full.cuda": "full data, GPU"}
+RUNS = {
+    "sample.cpu": "sample, CPU",
+    "small.cpu": "small, CPU",
+    "full.cpu": "full data, CPU",
+    "full.cuda": "full data, GPU",
+}
 
 
 def lessons() -> list[str]:
@@ -25,15 +34,32 @@ def runs_of(lesson: str, results: Path = RESULTS) -> dict[str, Run]:
 
 
 def lesson_table(lesson: str) -> str:
-    """Stage by stage: the original's number, then each recorded run of the lesson."""
+    """Stage by stage: the original's number, each recorded run, and what several seeds gave."""
     original = {name: stage.video for name, stage in load_originals()[lesson].items()}
     runs = runs_of(lesson)
     columns = [original, *(run.values for run in runs.values())]
     names = dict.fromkeys(name for column in reversed(columns) for name in column)  # once each
-    rows = [[name, *numbers([column.get(name) for column in columns])] for name in names]
+    of_seeds = _spreads(runs)
+    rows = []
+    for name in names:
+        values = numbers([column.get(name) for column in columns])
+        rows.append([name, *values, *(texts.get(name, "") for texts in of_seeds.values())])
     for fact, says in FACTS.items():
-        rows.append([f"*{fact}*", "", *(says(run) for run in runs.values())])
-    return table([lesson, "original", *runs], rows)
+        rows.append(
+            [f"*{fact}*", "", *(says(run) for run in runs.values()), *("" for _ in of_seeds)]
+        )
+    return table([lesson, "original", *runs, *of_seeds], rows)
+
+
+def _spreads(runs: dict[str, Run]) -> dict[str, dict[str, str]]:
+    """Title of a column to stage to mean ± standard deviation, of the runs with several seeds."""
+    columns = {}
+    for title, run in runs.items():
+        found = {} if run.size == "sample" else spreads_over_seeds(asdict(run))
+        if found:
+            most = max(seeds.n for seeds in found.values())
+            columns[f"{title}, {most} seeds"] = {name: spread(s) for name, s in found.items()}
+    return columns
 
 
 def summary() -> str:

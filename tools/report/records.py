@@ -1,11 +1,11 @@
 """The records in results/ and in the folders of runs: what each JSON file holds."""
 
 import json
-import re
 from dataclasses import asdict, dataclass, field, is_dataclass
 from pathlib import Path
 from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
+from course_utils.beside import record_files
 from course_utils.files import atomic
 
 from tools import ROOT
@@ -22,7 +22,6 @@ __all__ = [
     "Speed",
     "Stage",
     "Tables",
-    "files_of",
     "read",
     "runs",
     "write",
@@ -161,14 +160,7 @@ def read(kind: type[Record], file: Path) -> Record:
 
 def runs(folder: Path, lesson: str, size: str) -> list[Run]:
     """The records of a lesson in a folder of records, one a kind of device."""
-    return [read(Run, file) for file in files_of(folder, lesson, size)]
-
-
-def files_of(folder: Path, lesson: str, size: str) -> list[Path]:
-    """The files that `runs` reads: of this very lesson, whatever characters its name has."""
-    start = folder / f"{lesson}.{size}"
-    name = re.compile(re.escape(start.name) + r"\.\w+\.json")
-    return [file for file in sorted(start.parent.glob("*.json")) if name.fullmatch(file.name)]
+    return [read(Run, file) for file in record_files(folder, lesson, size)]
 
 
 def write(record: Made, file: Path) -> None:

@@ -11,12 +11,13 @@ from typing import Any
 
 import nbformat
 import papermill
+from course_utils.beside import record_files
 from course_utils.files import atomic, is_full_disk
 from papermill.engines import NBClientEngine, NotebookExecutionManager, papermill_engines
 from papermill.exceptions import PapermillExecutionError
 
 from tools import ROOT
-from tools.report.records import Run, files_of, runs
+from tools.report.records import Run, runs
 
 __all__ = [
     "CELL_TIMEOUT",
@@ -117,7 +118,7 @@ def _papermill_path(path: Path) -> str:
 def execute(task: Task) -> Outcome:
     """Run one notebook. For a fresh process: it changes the environment."""
     os.environ.update(kernel_environment(task.out, task.threads))
-    for stale in files_of(task.out / "results", task.name, task.size):
+    for stale in record_files(task.out / "results", task.name, task.size):
         stale.unlink()
     if task.bar is None:
         print(f"{task.name}: started", flush=True)
