@@ -38,6 +38,7 @@ REAL_SIZES = ("small", "full")
 RESULTS = ROOT / "results"
 EXPECTED = ROOT / "tests" / "expected.toml"
 ORIGINAL = Path(__file__).with_name("original.toml")  # lesson -> stage -> {video, why}
+TIMES = re.compile("(?<!equal )seconds")  # in the names of stages that are some
 WORDS = Path(__file__).with_name("beside.toml")  # data set -> its lessons and what it is called
 
 
@@ -130,8 +131,8 @@ def real_runs(lesson: str, size: str) -> list[Real]:
 def spreads_over_seeds(run: dict[str, Any]) -> dict[str, Seeds]:
     """Stage to mean and deviation over a record of results/ and its likes with other seeds.
 
-    A small run was made with the seeds that its floors were measured with. What all seeds agree
-    on, such as a count, is left out.
+    A small run was made with the seeds that its floors were measured with. Left out is what all
+    seeds agree on, such as a count, and what is the machine's: seconds.
     """
     lesson, size = run["lesson"], run["size"]
     if size == "small":
@@ -141,7 +142,8 @@ def spreads_over_seeds(run: dict[str, Any]) -> dict[str, Seeds]:
         found = {
             stage: _seeds([one[stage] for one in values if stage in one]) for stage in values[0]
         }
-    return {stage: seeds for stage, seeds in found.items() if seeds is not None and seeds.sd > 0}
+    there = {stage: seeds for stage, seeds in found.items() if seeds is not None and seeds.sd > 0}
+    return {stage: seeds for stage, seeds in there.items() if not TIMES.search(stage)}
 
 
 def record_files(folder: Path, lesson: str, size: str) -> list[Path]:

@@ -118,12 +118,16 @@ def test_a_run_on_real_data_has_the_other_size_beside_it(checkout):
 
 
 def test_records_of_other_seeds_make_a_mean_and_a_spread(checkout):
-    put_record("full", "cuda", accuracy=0.990, pictures=2002)
-    put_record("full", "cuda", seed=1, accuracy=0.992, pictures=2002)
-    put_record("full", "cuda", seed=2, accuracy=0.994, pictures=2002)
+    for seed, accuracy in {42: 0.990, 1: 0.992, 2: 0.994}.items():
+        times = {"seconds of training": 60.0 + seed, "gain at equal seconds": accuracy - 0.5}
+        put_record("full", "cuda", seed=seed, accuracy=accuracy, pictures=2002, **times)
     put_record("full", "cpu", seed=3, accuracy=0.5, pictures=2002)  # another kind of device
     (run,) = real_runs("animals", "sample")
-    assert run.seeds == {"accuracy": Seeds(3, pytest.approx(0.992), pytest.approx(0.002))}
+    spread_of_both = pytest.approx(0.002)
+    assert run.seeds == {
+        "accuracy": Seeds(3, pytest.approx(0.992), spread_of_both),
+        "gain at equal seconds": Seeds(3, pytest.approx(0.492), spread_of_both),
+    }
     assert " · 0.992 ± 0.002 on 2,002 photos (three seeds) · " in repr(Line("animals", "sample", "accuracy", 0.9))
     assert "(photos; three seeds 0.992 ± 0.002)" in repr(Line("animals", "full", "accuracy", 0.99))
     table = ResultsTable("animals", "sample", {"accuracy": 0.945, "pictures": 600.0}).data.set_index("stage")
