@@ -277,6 +277,32 @@ def test_either_kind_of_column_may_be_absent(sizes, n_cont):
     out.sum().backward()
 
 
+def test_embeddings_begin_as_fastai_has_them():
+    """Uniform within 2 / (width + 1): of 1,000 numbers, the largest comes within a hundredth of that."""
+    set_seed(0)
+    for table in Embeddings([(500, 2), (50, 20)]):
+        bound = 2 / (table.embedding_dim + 1)
+        assert 0.99 * bound < table.weight.max() < bound
+        assert -bound < table.weight.min() < -0.99 * bound
+        assert table.weight.std().item() == pytest.approx(bound / math.sqrt(3), rel=0.05)
+
+
+def test_dropout_of_embeddings_leaves_the_numbers_alone():
+    codes, numbers = random_batch()
+    model = MixedInputModel(SIZES, 2, 0.999, 1, [], []).train()
+    with torch.no_grad():
+        model.outp.weight[:, :-2] = 0  # the numbers stand behind the embeddings
+    expected = numbers @ model.outp.weight[0, -2:] + model.outp.bias
+    torch.testing.assert_close(model(codes, numbers), expected)
+
+
+def test_a_single_row_keeps_its_axis():
+    codes, numbers = random_batch()
+    one = MixedInputModel(SIZES, 2, 0, 1, [6], [0]).eval()
+    assert one(codes[:1], numbers[:1]).shape == (1,)
+    assert one(codes[:0], numbers[:0]).shape == (0,)
+
+
 def test_the_range_may_be_an_array_or_absent():
     codes, numbers = random_batch()
     set_seed(0)
