@@ -49,7 +49,7 @@ def decoded_array(
         with _our_turn(file) as writable:
             pictures = _kept(file, len(fnames))  # another process may have made it
             if pictures is None:
-                pictures = _decoded([f"{path}/{name}" for name in fnames], side)
+                pictures = _decoded([os.path.join(path, name) for name in fnames], side)
                 if pictures is not None and writable:
                     _keep(pictures, file)
     if pictures is None:

@@ -53,10 +53,10 @@ class Stamp(NamedTuple):
     changed: int  # nanoseconds since 1970
 
     @classmethod
-    def of(cls, file: Path) -> "Stamp":
+    def of(cls, file: str | Path) -> "Stamp":
         """The stamp of a file as it is now. FileNotFoundError if there is none."""
         try:
-            found = file.stat()
+            found = os.stat(file)
         except FileNotFoundError:
             raise FileNotFoundError(f"{file}: no such picture") from None
         return cls(found.st_size, found.st_mtime_ns)
@@ -106,24 +106,26 @@ class FilesDataset(ArrayDataset):
     def _begin(self) -> None:
         """Many tiny files of one size become one tensor before the first batch, if they fit."""
         self._begun = True
-        if len(self) < MANY:
+        least = len(self) * 3 * self.tfm.side**2  # bytes, once they are prepared
+        if len(self) < MANY or least >= ON_DEVICE or not memory_is_free(after=ON_DEVICE):
             return
         stamps = self._tiny_stamps()
         if not stamps:
             return
-        decoded = decoded_array(self.path, self.fnames, stamps, self.tfm.side)  # (n, 3, h, w)
+        decoded = decoded_array(self.path, self.fnames, stamps, self.tfm.side)
         if decoded is None:
             return
         size = len(self) * self.tfm.prepare(decoded[0]).nbytes
         if size < ON_DEVICE and memory_is_free(after=size):
-            self.stacked = to_device(self.tfm.prepare(decoded).contiguous())
+            prepared = self.tfm.prepare(decoded)  # (n, 3, h, w), in memory (n, h, w, 3)
+            self.stacked = to_device(prepared).contiguous()
             self.stamps = dict(enumerate(stamps))
 
     def _tiny_stamps(self) -> list[Stamp]:
         """The stamps of all files, as they are now; none as soon as one is not tiny."""
         stamps = []
-        for row in range(len(self)):
-            stamp = Stamp.of(self._file(row))
+        for name in self.fnames:
+            stamp = Stamp.of(os.path.join(self.path, name))  # half a Path's time
             if stamp.size >= TINY:
                 return []
             stamps.append(stamp)
