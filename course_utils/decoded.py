@@ -7,10 +7,10 @@ them. A second data set of the same files, or a second run, reads one file inste
 import logging
 import math
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import BrokenExecutor
 from contextlib import ExitStack, contextmanager
-from functools import cache
+from functools import cache, partial
 from hashlib import sha256
 from multiprocessing import current_process
 from pathlib import Path
@@ -19,6 +19,7 @@ import joblib
 import numpy as np
 import PIL
 import torch
+from joblib.externals.loky import ProcessPoolExecutor
 from torch import Tensor
 
 from .files import locked, sweep_parts, work_dir
@@ -67,28 +68,33 @@ def _decoded(files: list[str], side: int) -> Tensor | None:
     if needed > MOST or not memory_is_free(after=2 * needed):  # once more, while they are written
         return None
     chunks = [files[i : i + CHUNK] for i in range(0, len(files), CHUNK)]
+    read = partial(read_array, side=side, size=size)
     try:
-        parts = _read_by_processes(chunks, side, size)
+        parts = _by_processes(read, chunks)
     except BrokenExecutor:  # one was ended, for want of memory say
-        parts = [read_array(chunk, side, size) for chunk in chunks]
+        parts = list(map(read, chunks))
     whole = [part for part in parts if part is not None]
     if len(whole) < len(parts):
         return None
     return torch.from_numpy(np.concatenate(whole))
 
 
-def _read_by_processes(
-    chunks: list[list[str]], side: int, size: tuple[int, int]
+def _by_processes(
+    read: Callable[[list[str]], np.ndarray | None], chunks: list[list[str]]
 ) -> list[np.ndarray | None]:
-    """`read_array` of each chunk; what it raises comes out as if it had run here."""
-    processes = min(joblib.cpu_count(), MOST_PROCESSES)
-    if current_process().daemon:  # it may have no processes of its own
-        processes = 1
-    pool = joblib.Parallel(processes, batch_size=1, pre_dispatch="all", max_nbytes=None)
-    try:
-        return pool(joblib.delayed(read_array)(chunk, side, size) for chunk in chunks)
-    except (FileNotFoundError, ValueError) as error:
-        raise error from None  # without what the process has printed
+    """What `read` gives for each chunk; what it raises comes out as if it had run here.
+
+    loky's processes do not run the user's script again, as those of multiprocessing would. They end
+    here: a process that was started by multiprocessing waits for its own before it ends.
+    """
+    processes = min(joblib.cpu_count(), len(chunks), MOST_PROCESSES)
+    if processes == 1 or current_process().daemon:  # a daemon may have no processes of its own
+        return list(map(read, chunks))
+    with ProcessPoolExecutor(processes) as pool:
+        try:
+            return list(pool.map(read, chunks))
+        except (FileNotFoundError, ValueError) as error:
+            raise error from None  # without what the process has printed
 
 
 # Kept

@@ -120,20 +120,24 @@ def test_a_process_that_dies_is_done_without(folder, monkeypatch):
     def broken(*args):
         raise BrokenExecutor
 
-    monkeypatch.setattr(decoded, "_read_by_processes", broken)
+    monkeypatch.setattr(decoded, "_by_processes", broken)
     ds = data_set(folder)
     assert torch.equal(one_by_one(ds, monkeypatch)[0], ds.batch(ALL)[0])
     assert ds.stacked is not None
 
 
-def pixels_in_a_daemon(folder, answers):
-    answers.put(decoded._read_by_processes([[str(folder / "0.png")]], 24, (24, 24))[0].sum())
+def pixels_there(folder, answers):
+    decoded.joblib.cpu_count = lambda: 2
+    decoded.CHUNK = 10
+    answers.put(decoded._decoded([str(folder / f"{i}.png") for i in range(N)], 24)[0].sum().item())
 
 
-def test_a_process_that_may_have_no_others_reads_by_itself(folder):
+@pytest.mark.parametrize("daemon", [True, False])
+def test_a_process_of_multiprocessing_reads_and_ends(folder, daemon):
+    """A daemon may have no processes of its own; another one waits for its own before it ends."""
     context = multiprocessing.get_context("spawn")
     answers = context.SimpleQueue()
-    process = context.Process(target=pixels_in_a_daemon, args=(folder, answers), daemon=True)
+    process = context.Process(target=pixels_there, args=(folder, answers), daemon=daemon)
     process.start()
     process.join()
     assert process.exitcode == 0
