@@ -104,9 +104,9 @@ def _kept_file(
     path: Path, fnames: Sequence[str], stamps: Sequence[tuple[int, int]], side: int
 ) -> Path:
     """Named by all that decoded pictures depend on: which files, how large, and by which Pillow."""
-    files = [(name, *stamp) for name, stamp in zip(fnames, stamps, strict=True)]
-    text = repr([str(path.resolve()), files, side, PIL.__version__])
-    key = sha256(os.fsencode(text)).hexdigest()[:32]
+    files = [(str(name), *stamp) for name, stamp in zip(fnames, stamps, strict=True)]
+    parts = [str(path.resolve()), files, side, PIL.__version__]
+    key = sha256(repr(parts).encode()).hexdigest()[:32]
     return work_dir(path) / "tmp" / f"pictures_{key}.pt"
 
 

@@ -2,6 +2,8 @@
 
 import multiprocessing
 import os
+import subprocess
+import sys
 from concurrent.futures import BrokenExecutor
 from pathlib import Path
 
@@ -11,6 +13,7 @@ import torch
 from PIL import Image
 
 from course_utils import decoded, pictures, reading
+from course_utils.files import ROOT
 from course_utils.pictures import FilesDataset
 from course_utils.reading import read_array, read_picture
 from course_utils.transforms import CropType, RandomFlip, imagenet_stats, tfms_from_stats
@@ -55,7 +58,7 @@ def read(monkeypatch):
 
 
 def data_set(folder, side=24, crop=CropType.CENTER, names=None, training=False):
-    names = names or [f"{i}.png" for i in range(N)]
+    names = [f"{i}.png" for i in range(N)] if names is None else names
     tfm = tfms_from_stats(imagenet_stats, side, crop_type=crop)[0 if training else 1]
     return FilesDataset(names, np.arange(len(names)), folder, tfm)
 
@@ -126,6 +129,26 @@ def test_a_process_that_dies_is_done_without(folder, monkeypatch):
     assert ds.stacked is not None
 
 
+SCRIPT = """
+print("begun")
+import numpy as np
+from pathlib import Path
+from course_utils import decoded
+decoded.CHUNK = 10
+decoded.joblib.cpu_count = lambda: 2
+print(decoded._decoded([f"{i}.png" for i in range(30)], 24).sum().item())
+"""
+
+
+def test_a_script_of_a_learner_runs_once(folder):
+    """It need not say `if __name__ == "__main__"`, as with the processes of multiprocessing."""
+    (folder / "mine.py").write_text(SCRIPT, "utf-8")
+    env = os.environ | {"PYTHONPATH": str(ROOT)}
+    done = subprocess.run([sys.executable, "mine.py"], cwd=folder, env=env, capture_output=True, text=True)
+    expected = decoded._decoded([str(folder / f"{i}.png") for i in range(N)], 24).sum().item()
+    assert (done.stdout, done.stderr) == (f"begun\n{expected}\n", "")
+
+
 def pixels_there(folder, answers):
     decoded.joblib.cpu_count = lambda: 2
     decoded.CHUNK = 10
@@ -156,6 +179,14 @@ def test_the_next_data_set_decodes_nothing(folder, read):
         ds = data_set(folder, crop=crop, training=training)
         assert torch.equal(ds.batch(ALL)[0], x)
         assert ds.contents() == first.contents()
+    assert read == []
+
+
+def test_names_from_a_table_are_names(folder, read):
+    """pandas and NumPy have strings of their own."""
+    data_set(folder).batch(ALL)
+    read.clear()
+    data_set(folder, names=np.array([f"{i}.png" for i in range(N)])).batch(ALL)
     assert read == []
 
 
