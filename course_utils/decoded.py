@@ -30,6 +30,7 @@ from .saved import DamagedFile, read_tensors, write_tensors
 __all__ = ["decoded_array"]
 
 CHUNK = 500  # pictures that a process reads at a time
+WORTH = 4  # chunks that take as long as starting a process
 MOST_PROCESSES = 16  # more take longer to start than they save
 MOST = 2**29  # bytes of an array
 
@@ -87,8 +88,8 @@ def _by_processes(
     loky's processes do not run the user's script again, as those of multiprocessing would. They end
     here: a process that was started by multiprocessing waits for its own before it ends.
     """
-    processes = min(joblib.cpu_count(), len(chunks), MOST_PROCESSES)
-    if processes == 1 or current_process().daemon:  # a daemon may have no processes of its own
+    processes = min(joblib.cpu_count(), len(chunks) // WORTH, MOST_PROCESSES)
+    if processes < 2 or current_process().daemon:  # a daemon may have no processes of its own
         return list(map(read, chunks))
     with ProcessPoolExecutor(processes) as pool:
         try:

@@ -109,7 +109,7 @@ def test_processes_give_what_this_one_does(folder, monkeypatch):
     Image.fromarray(np.arange(576, dtype=np.uint16).reshape(24, 24) * 100).save(folder / "5.png")
     names = [str((folder / f"{i}.png").resolve()) for i in range(N)]
     monkeypatch.setattr(decoded.joblib, "cpu_count", lambda: 2)
-    monkeypatch.setattr(decoded, "CHUNK", 4)
+    monkeypatch.setattr(decoded, "CHUNK", 3)
     ds = data_set(folder, names=names)
     x = ds.batch(ALL)[0]
     assert torch.equal(one_by_one(ds, monkeypatch)[0], x)
@@ -134,7 +134,7 @@ print("begun")
 import numpy as np
 from pathlib import Path
 from course_utils import decoded
-decoded.CHUNK = 10
+decoded.CHUNK = 3
 decoded.joblib.cpu_count = lambda: 2
 print(decoded._decoded([f"{i}.png" for i in range(30)], 24).sum().item())
 """
@@ -151,7 +151,7 @@ def test_a_script_of_a_learner_runs_once(folder):
 
 def pixels_there(folder, answers):
     decoded.joblib.cpu_count = lambda: 2
-    decoded.CHUNK = 10
+    decoded.CHUNK = 3
     answers.put(decoded._decoded([str(folder / f"{i}.png") for i in range(N)], 24)[0].sum().item())
 
 
@@ -281,6 +281,8 @@ def test_a_damaged_file_is_made_anew_with_one_warning(folder, read, caplog):
     x = data_set(folder).batch(ALL)[0]
     (file,) = kept_files(folder)
     whole = file.read_bytes()
+    part = file.with_name(f".{file.name}.0123abcd.part")
+    part.touch()  # of a process that was killed
     torch.save(torch.zeros(N - 1, 24, 24, 3, dtype=torch.uint8), file)
     too_few = file.read_bytes()
     flipped = bytearray(whole)
@@ -293,6 +295,7 @@ def test_a_damaged_file_is_made_anew_with_one_warning(folder, read, caplog):
         assert len(read) == N + 1
         assert caplog.messages == [f"{file}: damaged; it is made anew"]
         assert file.read_bytes() == whole
+    assert not part.exists()
     caplog.clear()
     data_set(folder).batch(ALL)
     assert caplog.messages == []
