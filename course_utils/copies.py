@@ -10,7 +10,8 @@ from PIL import Image
 from torchvision.transforms.v2 import functional as TF
 
 from .files import atomic, locked
-from .pictures import POOL, Stamp, read_picture
+from .pictures import POOL, Stamp
+from .reading import read_picture
 
 __all__ = ["small_copies"]
 

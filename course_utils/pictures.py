@@ -1,6 +1,5 @@
 """Files to pictures: decoding, and a data set that keeps what it has decoded."""
 
-import math
 import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -9,21 +8,22 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps
 from torch import Tensor
 from torchvision.transforms.v2 import functional as TF
 
 from .batches import ArrayDataset
 from .core import to_device
+from .decoded import decoded_array
 from .memory import memory_is_free
+from .reading import read_picture
 from .transforms import CropType, Transforms
 
 __all__ = ["FilesDataset", "open_image"]
 
 POOL = ThreadPoolExecutor(os.cpu_count())  # Pillow releases Python's lock while it decodes
 TINY = 5_000  # bytes; of smaller files, threads would mostly wait for Python's lock
+MANY = 2_000  # tiny files that are decoded at once, as `decoded` does
 ON_DEVICE = 2**29  # bytes; pictures of one size that take less become one tensor on the device
-MOST_BYTES = 2**29  # that decoding one picture may take, as 134 million pixels in RGB do
 PICTURES = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".webp")
 
 
@@ -36,72 +36,6 @@ def picture_names(folder: Path, root: Path) -> list[str]:
 
 
 # One file
-
-
-def read_picture(file: Path, side: int = 0) -> Image.Image:
-    """A file as RGB, turned upright as its EXIF data says; every picture is read here.
-
-    Given `side`, a large JPEG is decoded at a half, a quarter or an eighth, but its sides are
-    2 * `side` or more: enough to resize from, at a fraction of time and memory. FileNotFoundError
-    or ValueError, in one line that names the file; also before a picture is decoded that claims to
-    be so large that it would take more than half a gigabyte.
-    """
-    try:
-        with Image.open(file) as im:
-            claimed = im.size
-            if side:
-                im.draft("RGB", (2 * side, 2 * side))
-            _check_size(im, claimed, file.stat().st_size)
-            ImageOps.exif_transpose(im, in_place=True)
-            im.load()
-            return _rgb(im)
-    except FileNotFoundError:
-        raise FileNotFoundError(f"{file}: no such picture") from None
-    except Image.DecompressionBombError as e:  # it claims to be huge
-        raise _unreadable(file, e) from None
-    except (OSError, SyntaxError, ValueError) as e:
-        raise _unreadable(file, e) from None
-
-
-def _check_size(im: Image.Image, claimed: tuple[int, int], file_size: int) -> None:
-    """ValueError, before anything is decoded, for what takes too much memory.
-
-    `im` has the size that it is decoded at; `claimed` is the whole picture's.
-    """
-    pixels = math.prod(claimed)
-    needed = _bytes_a_pixel(im) * math.prod(im.size)
-    if im.format in ("JPEG", "MPO"):
-        if pixels > 64 * 8 * file_size:  # a block of 8 x 8 takes a bit or more
-            raise ValueError(f"{_times(claimed)} pixels cannot be in {file_size:,} bytes")
-        if "progressive" in im.info:  # all coefficients are held at full size, 2 bytes each
-            needed += 2 * 3 * pixels
-    if needed > MOST_BYTES:
-        raise ValueError(
-            f"{_times(claimed)} pixels would take {needed / 2**20:,.0f} MB, "
-            f"more than {MOST_BYTES / 2**20:,.0f} MB"
-        )
-
-
-def _bytes_a_pixel(im: Image.Image) -> int:
-    """What Pillow needs to decode it, and to make RGB of it."""
-    if im.format == "WEBP":
-        return 12  # the decoder has two pictures of its own
-    return 4 if im.mode == "RGB" else 8
-
-
-def _times(size: tuple[int, int]) -> str:
-    width, height = size
-    return f"{width:,} x {height:,}"
-
-
-def _unreadable(file: Path, e: Exception) -> ValueError:
-    return ValueError(f"{file}: not a readable picture ({e}); replace or delete it")
-
-
-def _rgb(im: Image.Image) -> Image.Image:
-    if im.mode.startswith("I;16"):  # grey of 16 bits: Pillow would make white of nearly all
-        im = Image.fromarray((np.asarray(im) >> 8).astype(np.uint8))
-    return im if im.mode == "RGB" else im.convert("RGB")
 
 
 def open_image(file: str | Path) -> np.ndarray:
@@ -119,10 +53,10 @@ class Stamp(NamedTuple):
     changed: int  # nanoseconds since 1970
 
     @classmethod
-    def of(cls, file: Path) -> "Stamp":
+    def of(cls, file: str | Path) -> "Stamp":
         """The stamp of a file as it is now. FileNotFoundError if there is none."""
         try:
-            found = file.stat()
+            found = os.stat(file)
         except FileNotFoundError:
             raise FileNotFoundError(f"{file}: no such picture") from None
         return cls(found.st_size, found.st_mtime_ns)
@@ -133,7 +67,8 @@ class FilesDataset(ArrayDataset):
 
     A picture is decoded and resized once, by threads, then kept while a quarter of the memory is
     free. If all fit into half a gigabyte and have one size, as those of CIFAR-10, they become one
-    tensor on the device. Its way from file to batch:
+    tensor on the device. Many tiny files become it before the first batch: these are decoded all at
+    once, and the next data set or run finds them decoded. The way from file to batch:
 
         read_picture    file to RGB, upright
         tfm.prepare     uint8 (3, h, w), the shortest side `tfm.side`: this is kept
@@ -158,12 +93,43 @@ class FilesDataset(ArrayDataset):
         self.kept: dict[int, Tensor] = {}  # row to prepared picture
         self.stamps: dict[int, Stamp] = {}  # row to its file, as it was when the picture was kept
         self.stacked: Tensor | None = None  # all pictures, on the device; `kept` is empty then
+        self._begun = False
 
     def batch(self, idx: Tensor) -> tuple[Tensor, Tensor]:
         """Pictures `idx`, float32 (n, 3, sz, sz), and their targets, on the device."""
+        if not self._begun:
+            self._begin()
         pictures = self._pictures(idx.tolist()) if self.stacked is None else self.stacked[idx]
         x = self.tfm.batch(self.tfm.window(pictures))  # (n, 3, sz, sz)
         return x, to_device(self.arrays[-1][idx])
+
+    def _begin(self) -> None:
+        """Many tiny files of one size become one tensor before the first batch, if they fit."""
+        self._begun = True
+        least = len(self) * 3 * self.tfm.side**2  # bytes, once they are prepared
+        if len(self) < MANY or least >= ON_DEVICE or not memory_is_free(after=ON_DEVICE):
+            return
+        stamps = self._tiny_stamps()
+        if not stamps:
+            return
+        decoded = decoded_array(self.path, self.fnames, stamps, self.tfm.side)
+        if decoded is None:
+            return
+        size = len(self) * self.tfm.prepare(decoded[0]).nbytes
+        if size < ON_DEVICE and memory_is_free(after=size):
+            prepared = self.tfm.prepare(decoded)  # (n, 3, h, w), in memory (n, h, w, 3)
+            self.stacked = to_device(prepared).contiguous()
+            self.stamps = dict(enumerate(stamps))
+
+    def _tiny_stamps(self) -> list[Stamp]:
+        """The stamps of all files, as they are now; none as soon as one is not tiny."""
+        stamps = []
+        for name in self.fnames:
+            stamp = Stamp.of(os.path.join(self.path, name))  # half a Path's time
+            if stamp.size >= TINY:
+                return []
+            stamps.append(stamp)
+        return stamps
 
     def _pictures(self, idx: list[int]) -> list[Tensor]:
         """Prepared pictures: those kept, and those decoded now, which are kept if there is room."""

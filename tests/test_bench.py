@@ -2,6 +2,7 @@
 
 import json
 import multiprocessing
+import os
 import statistics
 import sys
 from pathlib import Path
@@ -242,3 +243,23 @@ def test_a_wrong_count_of_days_is_told(monkeypatch):
     monkeypatch.setattr(tables, "get_elapsed", one_more)
     with pytest.raises(ValueError, match="disagree about SchoolHoliday"):
         tables.elapsed(names)
+
+
+def test_nothing_is_kept_from_one_round_to_the_next(monkeypatch, tmp_path):
+    """Unless COURSE_WORK is set: then rounds after the first find what that one kept."""
+    seen = []
+
+    def make(source):
+        seen.append(Path(os.environ["COURSE_WORK"]))
+        assert seen[-1].is_dir()
+        return lambda: None
+
+    monkeypatch.delenv("COURSE_WORK", raising=False)
+    for _ in range(2):
+        measure.seconds(make, None, 1)
+    assert "COURSE_WORK" not in os.environ
+    assert seen[0] != seen[1]
+    assert not any(folder.exists() for folder in seen)
+    monkeypatch.setenv("COURSE_WORK", str(tmp_path))
+    measure.seconds(make, None, 1)
+    assert seen[2] == tmp_path

@@ -14,10 +14,11 @@ from PIL.JpegImagePlugin import JpegImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 from support import picture_folder, size_of
 
-from course_utils import pictures
+from course_utils import pictures, reading
 from course_utils.batches import BatchLoader
 from course_utils.core import to_np
-from course_utils.pictures import FilesDataset, open_image, picture_names, read_picture
+from course_utils.pictures import FilesDataset, open_image, picture_names
+from course_utils.reading import read_picture
 from course_utils.transforms import CropType, imagenet_stats, tfms_from_stats
 from course_utils.vision import ImageClassifierData
 
@@ -145,7 +146,7 @@ def test_a_file_must_hold_a_bit_for_each_block_of_a_jpeg(tmp_path):
 
 def test_a_photograph_of_100_megapixels_is_read_small(tmp_path, monkeypatch):
     """Decoded at an eighth it takes little; whole, it takes 400 MB."""
-    monkeypatch.setattr(pictures, "MOST_BYTES", 2**20)
+    monkeypatch.setattr(reading, "MOST_BYTES", 2**20)
     Image.new("RGB", (1_600, 1_200), "red").save(file := tmp_path / "a.jpg")
     assert read_picture(file, 64).size == (200, 150)
     with pytest.raises(ValueError, match=r"a\.jpg: .*1,600 x 1,200 pixels would take 7 MB, more than 1 MB"):

@@ -5,7 +5,8 @@
   them. Beside it, what `Learner.fit` costs over the bare loop.
 - epochs: one epoch of training, with validation, of five lessons' models.
   - cifar10: lesson 7's Resnet2 on the same files, batches of 256, pictures padded by 4, cropped and
-    mirrored at random, SGD with momentum; on a GPU in bfloat16. The first epoch also decodes.
+    mirrored at random, SGD with momentum; on a GPU in bfloat16. The first epoch also decodes;
+    where COURSE_WORK is set, it does so in the first round only: the others find what that kept.
   - rossmann: lesson 3's network, batches of 128, on a table of random numbers of the shape of the
     real one (22 categories with its cardinalities, 18 numbers): the values do not change the speed.
   - movielens: lesson 5's dot product with biases, 50 factors, batches of 64.
