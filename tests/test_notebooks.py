@@ -266,7 +266,7 @@ def test_runs_and_reaches_its_floors(name, outcomes):
     outcome = outcomes[name]
     assert not outcome.error, outcome.error
     lesson, original = load_expected().get(name), load_originals().get(name, {})  # a solution has neither
-    assert problems(outcome.recorded, lesson, original, "sample") == []
+    assert problems(outcome.recorded, lesson, original) == []
 
 
 CHECKED = [name for name, path in ALL.items() if "NBVAL_CHECK_OUTPUT" in path.read_text("utf-8")]

@@ -25,7 +25,7 @@ from tools import floors
 from tools.run import __main__ as command
 from tools.run import execute, find, pool
 from tools.run.verdict import EXPECTED as EXPECTED_FILE
-from tools.run.verdict import Exact, Floor, Lesson, Original, load_expected, problems
+from tools.run.verdict import Exact, Floor, Original, load_expected, problems
 
 ROOT = Path(__file__).resolve().parents[1]
 HIGHER = Floor(better="higher", baseline=0.5, margin=0.2, resolution=0.01)
@@ -430,45 +430,59 @@ def test_an_interrupt_ends_the_kernels(course, notebook, whole_group):
     ],
 )
 def test_limits(stage, value, good):
-    assert stage.reached(value, "sample") is good
+    assert stage.reached(value) is good
 
 
-def test_what_only_the_sample_must_show():
-    lesson = Lesson("gain", {"gain": replace(HIGHER, sample_only=True)})
-    assert problems({"gain": 0.1}, lesson, {}, "full") == []
-    assert problems({"gain": 0.1}, lesson, {}, "sample") == ["'gain' is 0.1, worse than 0.7"]
-    assert problems({}, lesson, {}, "full") == ["stage 'gain' is not recorded"]
+def test_what_only_the_sample_must_show(tmp_path):
+    file = tmp_path / "expected.toml"
+    file.write_text(EXPECTED + "sample_only = true\n")
+    sample, small, full = (load_expected(file, size)["tiny"] for size in ("sample", "small", "full"))
+    assert problems({"accuracy": 0.1}, sample, {}) == ["'accuracy' is 0.1, worse than 0.85"]
+    for real in (small, full):
+        assert problems({"accuracy": 0.1}, real, {}) == []
+        assert problems({}, real, {}) == ["stage 'accuracy' is not recorded"]
 
 
 def test_a_stage_of_the_original_needs_a_record_and_no_floor():
     original = {"loss": Original(0.1, "")}
-    assert problems({"loss": 9.0}, None, original, "sample") == []
-    assert problems({}, None, original, "sample") == ["stage 'loss' is not recorded"]
+    assert problems({"loss": 9.0}, None, original) == []
+    assert problems({}, None, original) == ["stage 'loss' is not recorded"]
 
 
-def test_a_small_set_may_have_a_floor_of_its_own():
-    assert replace(HIGHER, floor=0.9).limit("small") == pytest.approx(0.7)
-    measured = replace(HIGHER, floor=0.9, sample_only=True, small=replace(HIGHER, floor=0.8))
-    assert [measured.limit(size) for size in ("sample", "small", "full")] == [0.9, 0.8, pytest.approx(0.7)]
-    assert [measured.reached(0.75, size) for size in ("sample", "small", "full")] == [False, False, True]
-    unmeasured = replace(HIGHER, floor=0.9, small=replace(HIGHER, margin=0.1))
-    assert unmeasured.limit("small") == pytest.approx(0.6)
+def of_sizes(file: Path) -> list[Floor]:
+    """The one stage of a file as it counts on the sample, the small set and the full data."""
+    return [load_expected(file, size)["tiny"].stages["accuracy"] for size in ("sample", "small", "full")]
 
 
-def test_what_the_small_table_does_not_say_is_as_on_the_sample(tmp_path):
+def test_a_floor_is_one_of_the_sample(tmp_path):
     file = tmp_path / "expected.toml"
-    file.write_text(EXPECTED + "small = { margin = 0.1, floor = 0.7 }\n")
-    (stage,) = load_expected(file)["tiny"].stages.values()
-    assert (stage.floor, stage.small.floor) == (0.85, 0.7)
-    assert stage.small == replace(stage, small=None, margin=0.1, floor=0.7, seeds=(), mean=None, sd=None)
+    file.write_text(EXPECTED)
+    sample, small, full = of_sizes(file)
+    assert sample.limit == 0.85
+    assert small == full == replace(sample, floor=None, seeds=(), mean=None, sd=None)
+    assert full.limit == pytest.approx(sample.baseline + sample.margin)
+
+
+def test_a_small_set_may_have_a_floor_of_its_own(tmp_path):
+    file = tmp_path / "expected.toml"
+    file.write_text(EXPECTED + "small = { margin = 0.1, floor = 0.7 }\nsample_only = true\n")
+    sample, small, full = of_sizes(file)
+    assert (sample.limit, small.limit) == (0.85, 0.7)
+    assert small == replace(sample, margin=0.1, floor=0.7, seeds=(), mean=None, sd=None)
+    assert [stage.reached(0.1) for stage in (sample, small, full)] == [False, False, True]
+
+
+def test_a_misspelt_key_of_another_size_is_named(tmp_path):
+    file = tmp_path / "expected.toml"
     file.write_text(EXPECTED + "small = { flor = 0.7 }\n")
     with pytest.raises(ValueError, match=r"tiny, accuracy: .*unexpected keyword argument 'flor'"):
-        load_expected(file)
+        load_expected(file, "small")
 
 
-def test_a_floor_is_one_of_the_sample():
-    assert replace(HIGHER, floor=0.9).limit("sample") == 0.9
-    assert replace(HIGHER, floor=0.9).limit("full") == pytest.approx(0.7)
+@pytest.mark.parametrize("size", ["small", "full"])
+def test_what_real_data_must_reach_is_well_formed(size):
+    for lesson in load_expected(size=size).values():
+        assert lesson.key in lesson.stages
 
 
 @pytest.mark.parametrize(
@@ -562,8 +576,8 @@ record("weak", 0.7)"""
     assert (stages["accuracy"].margin, stages["weak"].floor) == (0.2, 0.5)
     assert (course / "floors" / "3" / "tiny.ipynb").exists()
     assert floors.main([*floors_line(course), "--size", "small"]) == 1  # the weak one again
-    accuracy = load_expected(course / "expected.toml")["tiny"].stages["accuracy"]
-    assert (accuracy.small.seeds, accuracy.small.floor) == ([1, 3], accuracy.floor)
+    accuracy, small, _ = of_sizes(course / "expected.toml")
+    assert (small.seeds, small.floor) == ([1, 3], accuracy.floor)
 
 
 def test_floors_command_tells_of_a_failed_run_and_writes_nothing(course, monkeypatch, capfd, notebook):

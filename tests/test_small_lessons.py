@@ -64,5 +64,5 @@ def outcomes(real_sets, tmp_path_factory) -> dict[str, Outcome]:
 def test_runs_on_real_data_and_reaches_its_floors(name, outcomes):
     outcome = outcomes[name]
     assert not outcome.error, outcome.error
-    lesson, original = load_expected().get(name), load_originals().get(name, {})
-    assert problems(outcome.recorded, lesson, original, "small") == []
+    lesson, original = load_expected(size="small").get(name), load_originals().get(name, {})
+    assert problems(outcome.recorded, lesson, original) == []

@@ -104,14 +104,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _stages(expected: Path, lesson: str, size: str) -> dict[str, Floor]:
     """The stages of a lesson that have floors, as they count for a size."""
-    found = load_expected(expected).get(lesson)
+    found = load_expected(expected, size).get(lesson)
     if found is None:
         raise ValueError(f"{expected.name} has no stages of {lesson}: write them first")
-    stages = {}
-    for name, stage in found.stages.items():
-        if isinstance(stage, Floor):
-            stages[name] = stage.small if size == "small" and stage.small else stage
-    return stages
+    return {name: stage for name, stage in found.stages.items() if isinstance(stage, Floor)}
 
 
 def _update(

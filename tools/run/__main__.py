@@ -150,7 +150,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _report(outcomes: Sequence[Outcome], args: argparse.Namespace) -> int:
     """Print the table, then what is wrong; 1 if anything is, else 0."""
-    expected = load_expected(args.expected)
+    expected = load_expected(args.expected, args.size)
     originals = load_originals(args.original)
     rows = []
     wrong = []
@@ -158,9 +158,9 @@ def _report(outcomes: Sequence[Outcome], args: argparse.Namespace) -> int:
         lesson, original = expected.get(outcome.name), originals.get(outcome.name, {})
         lines = [outcome.reason]
         if not outcome.error:
-            lines = problems(outcome.recorded, lesson, original, args.size)
+            lines = problems(outcome.recorded, lesson, original)
         status = "FAILED" if lines else "ok"
-        rows.append(_row(outcome, lesson, original, args.size) | {"status": status})
+        rows.append(_row(outcome, lesson, original) | {"status": status})
         wrong += [f"{outcome.name}: {line}" for line in lines]
     print(pd.DataFrame(rows).to_string(index=False, justify="left"))
     print(f"executed notebooks and records: {args.out}")
@@ -172,9 +172,7 @@ def _report(outcomes: Sequence[Outcome], args: argparse.Namespace) -> int:
     return int(bool(wrong))
 
 
-def _row(
-    outcome: Outcome, lesson: Lesson | None, original: dict[str, Original], size: str
-) -> dict[str, str]:
+def _row(outcome: Outcome, lesson: Lesson | None, original: dict[str, Original]) -> dict[str, str]:
     """A row of the table: what the notebook took, and its key result beside what counts for it."""
     took = {
         "lesson": outcome.name,
@@ -186,7 +184,7 @@ def _row(
     key = lesson.key
     return took | {
         "key result": f"{key} {outcome.recorded[key]:.5g}" if key in outcome.recorded else "-",
-        "floor": f"{lesson.stages[key].limit(size):.5g}",
+        "floor": f"{lesson.stages[key].limit:.5g}",
         "video": str(original[key].video) if key in original else "-",
     }
 

@@ -2,9 +2,11 @@
 
 import math
 import tomllib
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
+
+from course_utils.beside import REAL_SIZES
 
 from tools import ROOT
 
@@ -22,25 +24,26 @@ __all__ = [
 
 EXPECTED = ROOT / "tests" / "expected.toml"
 ORIGINAL = ROOT / "course_utils" / "original.toml"
+MEASURED = ("seeds", "mean", "sd", "floor")  # what tools/floors.py writes
 
 
 @dataclass(frozen=True, kw_only=True)
 class Floor:
     """A value that differs from run to run: no worse than the floor, measured with some seeds.
 
-    The keys are explained at the top of tests/expected.toml.
+    The keys are explained at the top of tests/expected.toml. Without a floor, the baseline must be
+    beaten by the margin. `free`: any value will do on these data.
     """
 
     better: str
     baseline: float
     margin: float
     resolution: float
-    sample_only: bool = False
+    free: bool = False
     seeds: tuple[int, ...] = ()
     mean: float | None = None
     sd: float | None = None
     floor: float | None = None
-    small: Self | None = None  # on the small set, where that has numbers of its own
 
     @property
     def sign(self) -> int:
@@ -52,22 +55,14 @@ class Floor:
         """The baseline improved by the margin: the loosest floor that still says something."""
         return self.baseline + self.sign * self.margin
 
-    def limit(self, size: str) -> float:
-        """The floor on the sample or the small set, where there is one; else a beaten baseline."""
-        stage = self._of(size)
-        has_floor = size == "sample" or stage is self.small
-        if has_floor and stage.floor is not None:
-            return stage.floor
-        return stage.beaten_baseline
+    @property
+    def limit(self) -> float:
+        """What a value must reach."""
+        return self.beaten_baseline if self.floor is None else self.floor
 
-    def _of(self, size: str) -> Self:
-        return self.small if size == "small" and self.small is not None else self
-
-    def reached(self, value: float, size: str) -> bool:
+    def reached(self, value: float) -> bool:
         """Whether `value` is as good as the limit or better. NaN is not."""
-        if size != "sample" and self._of(size).sample_only:
-            return True  # photos may answer otherwise than drawings
-        return self.sign * value >= self.sign * self.limit(size)
+        return self.free or self.sign * value >= self.sign * self.limit
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,11 +72,12 @@ class Exact:
     exact: float
     tolerance: float
 
-    def limit(self, size: str) -> float:
+    @property
+    def limit(self) -> float:
         """The value itself."""
         return self.exact
 
-    def reached(self, value: float, size: str) -> bool:
+    def reached(self, value: float) -> bool:
         """Whether `value` is the right one. NaN is not."""
         return math.isclose(value, self.exact, rel_tol=0, abs_tol=self.tolerance)
 
@@ -102,15 +98,18 @@ class Original:
     why: str
 
 
-def load_expected(path: Path = EXPECTED) -> dict[str, Lesson]:
-    """What each lesson must reach; nothing if there is no such file.
+def load_expected(path: Path = EXPECTED, size: str = "sample") -> dict[str, Lesson]:
+    """What each lesson must reach on data of that size; nothing if there is no such file.
 
     ValueError that names the stage if one of its keys is unknown or missing.
     """
     return {
         lesson: Lesson(
             table["key"],
-            {name: _stage(f"{lesson}, {name}", keys) for name, keys in table["stages"].items()},
+            {
+                name: _stage(f"{lesson}, {name}", _of_size(keys, size))
+                for name, keys in table["stages"].items()
+            },
         )
         for lesson, table in _tables(path).items()
     }
@@ -128,15 +127,24 @@ def _tables(path: Path) -> dict[str, Any]:
     return tomllib.loads(path.read_text("utf-8")) if path.exists() else {}
 
 
+def _of_size(keys: dict[str, Any], size: str) -> dict[str, Any]:
+    """The keys of a stage as they count for a size: its own table, where there is one, goes first.
+
+    What was measured on the sample says nothing of other data.
+    """
+    general = {key: value for key, value in keys.items() if key not in REAL_SIZES}
+    of_sample_only = general.pop("sample_only", False)
+    if size == "sample":
+        return general
+    unmeasured = {key: value for key, value in general.items() if key not in MEASURED}
+    own = dict(keys.get(size, {"sample_only": of_sample_only}))
+    free = {"free": True} if own.pop("sample_only", False) else {}
+    return unmeasured | own | free
+
+
 def _stage(name: str, keys: dict[str, Any]) -> Floor | Exact:
     try:
-        if "exact" in keys:
-            return Exact(**keys)
-        stage = Floor(**keys | {"small": None})
-        if "small" not in keys:
-            return stage
-        unmeasured = replace(stage, sample_only=False, seeds=(), mean=None, sd=None, floor=None)
-        return replace(stage, small=replace(unmeasured, **keys["small"]))
+        return Exact(**keys) if "exact" in keys else Floor(**keys)
     except TypeError as e:  # Floor.__init__() got an unexpected keyword argument 'flor'
         raise ValueError(f"{name}: {str(e).partition('() ')[2]}") from None
 
@@ -145,15 +153,14 @@ def problems(
     recorded: dict[str, float],
     lesson: Lesson | None,
     original: dict[str, Original],
-    size: str,
 ) -> list[str]:
     """One line for each stage that is missing from `recorded` or worse than its limit."""
     stages = lesson.stages if lesson else {}
     names = dict.fromkeys([*stages, *original])  # once each, in this order
     missing = [f"stage {name!r} is not recorded" for name in names if name not in recorded]
     worse = [
-        f"{name!r} is {recorded[name]:.6g}, worse than {stage.limit(size):.6g}"
+        f"{name!r} is {recorded[name]:.6g}, worse than {stage.limit:.6g}"
         for name, stage in stages.items()
-        if name in recorded and not stage.reached(recorded[name], size)
+        if name in recorded and not stage.reached(recorded[name])
     ]
     return missing + worse
