@@ -93,8 +93,8 @@ class Line:
             return run.on  # which says the number
         seeds = run.seeds.get(self.stage)
         if seeds is None:
-            return f"{number(value)} on {run.on}"
-        return f"{spread(seeds)} on {run.on} ({_count(seeds)} seeds)"
+            return f"{number(value)} with {run.on}"
+        return f"{spread(seeds)} with {run.on} ({_count(seeds)} seeds)"
 
     def _of_original(self) -> str:
         video = original_of(self.lesson, self.stage).get("video")
@@ -151,11 +151,11 @@ class ResultsTable:
             if all(value is None for value in values.values()):
                 continue
             if not run.seeds:
-                columns[f"on {run.on}"] = pd.Series(values, dtype=float)
+                columns[f"with {run.on}"] = pd.Series(values, dtype=float)
                 continue
             counts = {_count(seeds) for seeds in run.seeds.values()}
             texts = {stage: _mean_or_value(run, stage) for stage in self.stages}
-            columns[f"on {run.on}, {_one_of(counts)} seeds"] = pd.Series(texts, dtype=object)
+            columns[f"with {run.on}, {_one_of(counts)} seeds"] = pd.Series(texts, dtype=object)
         return columns
 
     def to_html(self) -> str:

@@ -104,17 +104,17 @@ def test_a_line_with_all_that_there_can_be(checkout):
     put_record("full", accuracy=0.99, pictures=2002)
     put_record("small", accuracy=0.98)
     told = "accuracy: 0.945 here (drawn; five seeds 0.953 ± 0.004)"
-    told += " · 0.97 ± 0.01 on photos (small set) (three seeds) · 0.99 on 2,002 photos"
+    told += " · 0.97 ± 0.01 with photos (small set) (three seeds) · 0.99 with 2,002 photos"
     assert repr(Line("animals", "sample", "accuracy", 0.945)) == f"{told} · 0.9917 in the video"
 
 
 def test_a_run_on_real_data_has_the_other_size_beside_it(checkout):
     put_record("full", accuracy=0.99, pictures=2002)
     put_record("small", accuracy=0.98, pictures=600)
-    small = "accuracy: 0.97 here (photos; three seeds 0.97 ± 0.01) · 0.99 on 2,002 photos · 0.9917 in the video"
+    small = "accuracy: 0.97 here (photos; three seeds 0.97 ± 0.01) · 0.99 with 2,002 photos · 0.9917 in the video"
     assert repr(Line("animals", "small", "accuracy", 0.97)) == small
     assert repr(Line("animals", "full", "accuracy", 0.97)).split(" · ")[0] == "accuracy: 0.97 here (photos)"
-    assert "0.97 ± 0.01 on 600 photos (three seeds)" in repr(Line("animals", "full", "accuracy", 0.97))
+    assert "0.97 ± 0.01 with 600 photos (three seeds)" in repr(Line("animals", "full", "accuracy", 0.97))
 
 
 def test_records_of_other_seeds_make_a_mean_and_a_spread(checkout):
@@ -128,10 +128,10 @@ def test_records_of_other_seeds_make_a_mean_and_a_spread(checkout):
         "accuracy": Seeds(3, pytest.approx(0.992), spread_of_both),
         "gain at equal seconds": Seeds(3, pytest.approx(0.492), spread_of_both),
     }
-    assert " · 0.992 ± 0.002 on 2,002 photos (three seeds) · " in repr(Line("animals", "sample", "accuracy", 0.9))
+    assert " · 0.992 ± 0.002 with 2,002 photos (three seeds) · " in repr(Line("animals", "sample", "accuracy", 0.9))
     assert "(photos; three seeds 0.992 ± 0.002)" in repr(Line("animals", "full", "accuracy", 0.99))
     table = ResultsTable("animals", "sample", {"accuracy": 0.945, "pictures": 600.0}).data.set_index("stage")
-    assert table["on 2,002 photos, three seeds"].to_dict() == {"accuracy": "0.992 ± 0.002", "pictures": "2,002"}
+    assert table["with 2,002 photos, three seeds"].to_dict() == {"accuracy": "0.992 ± 0.002", "pictures": "2,002"}
 
 
 def test_arithmetic_has_no_data_beside_it(checkout):
@@ -159,11 +159,11 @@ def test_the_newest_of_several_devices_and_only_of_this_lesson(checkout):
 
 def test_a_new_record_is_read_within_the_same_process(checkout):
     put_record("full", accuracy=0.9)
-    assert "0.9 on" in repr(Line("animals", "sample", "accuracy", 0.5))
+    assert "0.9 with" in repr(Line("animals", "sample", "accuracy", 0.5))
     put_record("full", accuracy=0.8)
     file = beside.RESULTS / "animals.full.cpu.json"
     os.utime(file, ns=(1, 1))  # another time, however coarse the clock
-    assert "0.8 on" in repr(Line("animals", "sample", "accuracy", 0.5))
+    assert "0.8 with" in repr(Line("animals", "sample", "accuracy", 0.5))
 
 
 def test_the_line_is_displayed_as_text_and_as_html_that_is_escaped(checkout, shown):
@@ -217,7 +217,7 @@ def test_the_table_has_the_same_columns(checkout, shown):
     record("accuracy", 0.945)
     record("<b>", 3)
     table = results_table()
-    heads = ["stage", "this run", "five seeds", "on 2,002 photos", "the video", "why they can differ"]
+    heads = ["stage", "this run", "five seeds", "with 2,002 photos", "the video", "why they can differ"]
     assert list(table.data) == heads
     assert list(table.data.iloc[0]) == ["accuracy", 0.945, "0.953 ± 0.004", 0.99, 0.9917, "other photos"]
     assert [str(value) for value in table.data.iloc[1]] == ["<b>", "3.0", "", "nan", "nan", ""]
@@ -235,8 +235,8 @@ def test_what_is_shown_follows_from_the_metadata(checkout, shown):
     for made, facts in (*shown, (data, metadata)):
         assert renewed(json.loads(json.dumps(facts[KEY], sort_keys=True))) == made  # as nbformat
     put_record("full", accuracy=0.99)
-    assert "0.99 on photos" in renewed(shown[0][1][KEY])["text/plain"]
-    assert "on photos" in renewed(metadata[KEY])["text/html"]
+    assert "0.99 with photos" in renewed(shown[0][1][KEY])["text/plain"]
+    assert "with photos" in renewed(metadata[KEY])["text/html"]
 
 
 def test_away_from_a_checkout_places_stay_empty(tmp_path, monkeypatch):

@@ -2,15 +2,18 @@
 
 import json
 import re
+import statistics
 
 import pytest
 from support import cell
 
 from course_utils import beside
-from course_utils.result_lines import KEY, Line, number, renewed
+from course_utils.beside import Seeds
+from course_utils.result_lines import KEY, Line, number, renewed, spread
 from tools import run
 from tools.report.outputs import lines_of, with_outputs
 from tools.report.records import runs
+from tools.run.verdict import load_expected
 
 ALL = run.find(run.NOTEBOOKS, solutions=True)
 FACTS = {"lesson": "lesson1-dogscats", "size": "sample", "stage": "fine-tuned accuracy", "value": 0.9449999928474426}
@@ -34,23 +37,35 @@ def test_every_committed_number_of_real_data_is_recorded(name):
 
 
 def real_numbers(line: str) -> list[str]:
-    """What a line says of real data: "… · 0.992 on 2,002 photos · …"."""
-    return re.findall(r" · (\S+) on ", line)
+    """What a line says of real data: "… · 0.992 with 2,002 photos · …"."""
+    return re.findall(r" · (\S+(?: ± \S+)?) with ", line)
 
 
 def real_values(lesson: str, stage: str) -> set[str]:
+    """What records of real data say of a stage: each alone, and all seeds of the full data together."""
     found = [record for size in beside.REAL_SIZES for record in runs(beside.RESULTS, lesson, size)]
-    return {number(record.values[stage]) for record in found if stage in record.values}
+    alone = {number(record.values[stage]) for record in found if stage in record.values}
+    floors = load_expected(size="small")[lesson].stages if lesson in load_expected() else {}
+    small = floors.get(stage)
+    of_small = {spread(Seeds(len(small.seeds), small.mean, small.sd))} if getattr(small, "seeds", ()) else set()
+    other = [run for folder in (beside.RESULTS / "seeds").glob("*") for run in runs(folder, lesson, "full")]
+    full = [run for run in found if run.size == "full"]
+    values = [run.values[stage] for run in full + other if stage in run.values]
+    if not other or len(values) < 2:
+        return alone | of_small
+    seeds = Seeds(len(values), statistics.mean(values), statistics.stdev(values))
+    return alone | of_small | {spread(seeds)}
 
 
 def test_a_number_of_real_data_in_a_line_is_found():
     line = repr(Line(**FACTS))
     assert real_numbers(line)
     assert set(real_numbers(line)) <= real_values("lesson1-dogscats", "fine-tuned accuracy")
-    assert real_numbers("a: 1 here (drawn) · 0.5 on photos (small set) · 0.25 on 9 photos · 3 in the video") == [
+    assert real_numbers("a: 1 here (drawn) · 0.5 with photos (small set) · 0.25 with 9 photos · 3 in the video") == [
         "0.5",
         "0.25",
     ]
+    assert real_numbers("a: 1 here · 0.71 ± 0.01 with 9 photos (three seeds) · 3 in the video") == ["0.71 ± 0.01"]
 
 
 def saved(*data: dict, kind: str = "display_data") -> str:
@@ -79,6 +94,6 @@ def test_a_new_record_renews_lines_and_tables_and_nothing_else(tmp_path, monkeyp
     assert after != before
     assert after == saved(FACTS, TABLE)  # as a run would have left it now
     line, table = lines_of(json.loads(after))
-    assert " · 0.875 on photos · " in "".join(line["data"]["text/plain"])
+    assert " · 0.875 with photos · " in "".join(line["data"]["text/plain"])
     assert ">0.875<" in "".join(table["data"]["text/html"])
     assert with_outputs(after) == after
