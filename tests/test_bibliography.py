@@ -57,12 +57,13 @@ def bibliography() -> list[Entry]:
 
 # --- citations ---
 
-NAME = r"[A-Z][a-z]+(?:[A-Z][a-z]+)?"  # Cho, LeCun
+NAME = r"[A-ZÀ-Þ][a-zß-ÿ]+(?:-?[A-Z][a-zß-ÿ]+)?"  # Cho, Jégou, LeCun, Ben-David
 MORE = r"(?: and others| et al\.)"
 AUTHORS = rf"(?P<authors>{NAME}(?:, {NAME})*(?:{MORE}| and {NAME})?)"
 YEAR = r"(?P<year>(?:19|20)\d\d)(?![\d/]| edition)"  # not 2017/18
 VENUE = r"(?:[A-Z]{2,} )?"  # ACL
-ID = r"(?:[,)]? [(\[]*arXiv:(?P<arxiv>\d{4}\.\d{4,5}))?"  # ", arXiv:…", " ([arXiv:…", if it follows
+# What may follow: ", arXiv:…", " ([arXiv:…", "](https://arxiv.org/abs/…"
+ID = r"(?:(?:,? [(\[]*arXiv:|\]\(https://arxiv\.org/abs/)(?P<arxiv>\d{4}\.\d{4,5}))?"
 
 # By name and year, as one reads them in a sentence:
 #     (Howard and Ruder, 2018)  Merity, Keskar and Socher (2017, …)  Hinton and others 2015
@@ -126,7 +127,9 @@ def cited_ids() -> list[tuple[str, str]]:
         ("Merity, Keskar and Socher (2017, arXiv:1708.02182) found", [("Merity", "2017", "1708.02182")]),
         ("As Smith (2017) says", [("Smith", "2017", None)]),
         ("a momentum (Polyak, 1964).", [("Polyak", "1964", None)]),
-        ("([He et al., 2015](https://arxiv.org/abs/1502.01852))", [("He", "2015", None)]),
+        ("([He et al., 2015](https://arxiv.org/abs/1502.01852))", [("He", "2015", "1502.01852")]),
+        ("(Jégou and Ben-David, 2001)", [("Jégou", "2001", None)]),
+        ("as Ben-David, Jégou and Le (2001) say", [("Ben-David", "2001", None)]),
         ("Luo et al., 2016, [arXiv:1701.04128](…)", [("Luo", "2016", "1701.04128")]),
         ("Zhou et al., 2015 ([arXiv:1512.04150](…))", [("Zhou", "2015", "1512.04150")]),
         ("*distillation*, Hinton and others 2015, [arXiv:1503.02531]", [("Hinton", "2015", "1503.02531")]),
