@@ -5,7 +5,7 @@ import struct
 import numpy as np
 import pytest
 
-from course_utils.digits import read_digits
+from course_utils.digits import read_digits, read_idx
 
 
 @pytest.fixture
@@ -44,3 +44,21 @@ def test_both_forms_give_the_same_arrays(write, digits, tmp_path):
 def test_a_folder_without_digits_is_refused(tmp_path):
     with pytest.raises(FileNotFoundError, match="train-images-idx3-ubyte"):
         read_digits(tmp_path)
+
+
+@pytest.mark.parametrize("length", [0, 3, 15, 1000])
+@pytest.mark.parametrize("name", ["train-images-idx3-ubyte", "train-labels-idx1-ubyte"])
+def test_a_file_that_is_cut_is_named(name, length, digits, tmp_path):
+    write_idx(tmp_path, digits)
+    file = tmp_path / name
+    content = file.read_bytes()
+    file.write_bytes(content[: min(length, len(content) - 1)])
+    with pytest.raises(ValueError, match=r"^.*/train-images-idx3-ubyte or train-labels-idx1-ubyte is damaged"):
+        read_idx(tmp_path, "train")
+
+
+def test_the_other_part_is_no_part_of_these_pictures(digits, tmp_path):
+    write_idx(tmp_path, digits)
+    (tmp_path / "t10k-labels-idx1-ubyte").replace(tmp_path / "train-labels-idx1-ubyte")
+    with pytest.raises(ValueError, match=r"train-images-idx3-ubyte: not 3 pictures of 28 x 28$"):
+        read_idx(tmp_path, "train")

@@ -25,8 +25,7 @@ from course_utils.data.samples import built
 __all__ = ["small"]
 
 SEED = 1
-SIDE = 28  # pixels of a digit
-PICTURES, LABELS = 2051, 2049  # what files in idx format begin with
+BYTES = 0x800  # what files of bytes in idx format begin with, plus the number of axes
 
 
 def small(entry: Dataset) -> Path:
@@ -144,17 +143,22 @@ def _write(table: pd.DataFrame, file: Path) -> None:
 
 def _draw_digits(part: str, n: int, source: Path, target: Path) -> None:
     """`n` of each digit of "train" or "t10k", in the order of the source."""
-    pictures, labels = f"{part}-images-idx3-ubyte", f"{part}-labels-idx1-ubyte"
-    y = np.frombuffer((source / labels).read_bytes()[8:], np.uint8)  # (n_all,)
-    x = np.frombuffer((source / pictures).read_bytes()[16:], np.uint8)
-    if x.size != y.size * SIDE**2:
-        raise DataError(f"{source / pictures}: not {y.size} pictures of {SIDE} x {SIDE}")
-    x = x.reshape(-1, SIDE, SIDE)  # (n_all, 28, 28)
+    from course_utils.digits import read_idx  # not above: torchvision takes long to import
+
+    try:
+        x, y = read_idx(source, part)  # (n_all, 28, 28), (n_all,)
+    except ValueError as error:
+        raise DataError(str(error)) from None
     numbers: list[int] = []
     for digit in range(10):
         having = np.flatnonzero(y == digit)
         numbers += [int(name) for name in _lowest([f"{i}" for i in having], n)]
     kept = sorted(numbers)
-    head = struct.pack(">4I", PICTURES, len(kept), SIDE, SIDE)
-    (target / pictures).write_bytes(head + x[kept].tobytes())
-    (target / labels).write_bytes(struct.pack(">2I", LABELS, len(kept)) + y[kept].tobytes())
+    _write_idx(x[kept], target / f"{part}-images-idx3-ubyte")
+    _write_idx(y[kept], target / f"{part}-labels-idx1-ubyte")
+
+
+def _write_idx(x: np.ndarray, file: Path) -> None:
+    """Bytes behind a head: a number that names their kind and how many axes, and the lengths."""
+    head = struct.pack(f">{1 + x.ndim}I", BYTES + x.ndim, *x.shape)
+    file.write_bytes(head + x.tobytes())
