@@ -2,6 +2,8 @@
 PYTHON ?= python3
 SIZE ?= sample
 PY := .venv/bin/python
+# Names as they are: to the shell, a[1] is a pattern.
+quoted = $(foreach name,$(1),'$(name)')
 
 .DEFAULT_GOAL := help
 .PHONY: help setup run full test lab data results floors sweep site bench doctor lock oldest clean
@@ -13,7 +15,7 @@ setup: ## make .venv and fetch the data packages, unless up to date (PYTHON=pyth
 	@PYTHON="$(PYTHON)" sh tools/setup.sh
 
 run: setup ## execute every notebook and print the table (ONLY="lesson1-dogscats", SIZE=small or full, SEED=7)
-	$(PY) -m tools.run --size $(SIZE) $(if $(ONLY),--only $(ONLY)) $(if $(SEED),--seed $(SEED))
+	$(PY) -m tools.run --size $(SIZE) $(if $(ONLY),--only $(call quoted,$(ONLY))) $(if $(SEED),--seed $(SEED))
 
 full: ## the same on the full data
 	@$(MAKE) --no-print-directory run SIZE=full
@@ -31,10 +33,10 @@ results: setup ## write results/README.md and the tables of README.md from the r
 	$(PY) -m tools.report
 
 floors: setup ## measure what lessons must reach, with five seeds (NAME="lesson1-dogscats", SIZE=small)
-	$(PY) -m tools.floors $(or $(NAME),$(error which lesson? make floors NAME=lesson1-dogscats)) --size $(SIZE)
+	$(PY) -m tools.floors $(call quoted,$(or $(NAME),$(error which lesson? make floors NAME=lesson1-dogscats))) --size $(SIZE)
 
 sweep: setup ## run lessons with several seeds, on several GPUs or machines (SEEDS="1 2 3", SCHEDULER=tcp://HOST:8786)
-	$(PY) -m tools.sweep --size $(SIZE) $(if $(ONLY),--only $(ONLY)) $(if $(SEEDS),--seeds $(SEEDS)) $(if $(SCHEDULER),--scheduler $(SCHEDULER))
+	$(PY) -m tools.sweep --size $(SIZE) $(if $(ONLY),--only $(call quoted,$(ONLY))) $(if $(SEEDS),--seeds $(SEEDS)) $(if $(SCHEDULER),--scheduler $(SCHEDULER))
 
 site: setup ## make a static site of the lessons and of the package in .runs/site/html
 	rm -rf .runs/site && $(PY) -m sphinx -W -q -c docs -d .runs/site/doctrees . .runs/site/html

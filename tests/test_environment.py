@@ -266,6 +266,17 @@ def test_make_works_in_a_folder_with_spaces(checkout, tmp_path_factory):
     assert calls(place) == ["tools.doctor"]
 
 
+@pytest.mark.parametrize("target", ["run ONLY", "sweep ONLY", "floors NAME"])
+def test_make_takes_names_as_they_are(checkout, target):
+    """Even one that is a pattern, to which another file answers."""
+    shutil.copy(ROOT / "Makefile", checkout)
+    (checkout / "a1").touch()
+    goal, variable = target.split()
+    command = ["make", goal, f"{variable}=a[1] 2017/mnist", "PYTHON=./python"]
+    subprocess.run(command, cwd=checkout, capture_output=True, check=True)
+    assert " a[1] 2017/mnist" in (checkout / "calls").read_text().splitlines()[-1]
+
+
 @pytest.mark.parametrize("python", ["./old", "no-such-python"])
 def test_setup_refuses_an_old_python_in_one_line(checkout, python):
     (checkout / "old").write_text("#!/bin/sh\nexit 1\n")
