@@ -25,7 +25,15 @@ Notebook = dict[str, Any]
 SEED = 7
 ALL = run.find(run.NOTEBOOKS, solutions=True)
 LESSONS = [name for name in ALL if not name.startswith("solutions/")]
-WITHOUT_VIDEO = {"Results", "What changed since the video", "Try it", "Recap"}
+WITHOUT_VIDEO = {
+    "In short",
+    "Questions",
+    "Further reading",
+    "Results",
+    "What changed since the video",
+    "Try it",
+    "Recap",
+}
 LINK = re.compile(r"\[▶ (?:lesson (\d), )?([\d:]+)\]\(https://youtu\.be/([\w-]+)\?t=(\d+)\)")
 SHOWS = re.compile(r"plot|show|print|display|describe|table|head|summary|lr_find|fit")
 
