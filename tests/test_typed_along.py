@@ -4,6 +4,7 @@ typed_along/LESSON.py holds the calls in the videos' own form. Each runs in one 
 be typed differently is listed in docs/differences.md.
 """
 
+import gc
 import os
 import shutil
 from pathlib import Path
@@ -31,6 +32,13 @@ GIVEN_UP = [
 ONE_FIGURE = "ignore:Attempt to set non-positive xlim"  # here, where the cells of a notebook have one each
 OPEN_FILES = ["ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning"]  # open(name).read()
 pytestmark = [pytest.mark.filterwarnings(known) for known in [*GIVEN_UP, ONE_FIGURE, *OPEN_FILES]]
+
+
+@pytest.fixture(autouse=True)
+def closed():
+    """What the cells leave open is closed here, where the warning is known, and not in another test."""
+    yield
+    gc.collect()
 
 
 def part_of(folder: Path, target: Path, n: int) -> Path:

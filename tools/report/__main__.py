@@ -34,7 +34,7 @@ Under each table: the seconds from the start of the notebook to its last stage, 
 it took, and where it ran; an asterisk behind a commit means that not everything was committed.
 Where the full data are an edition with fewer pictures than in the video, the notebook records how
 many there were. Runs on a GPU of one commit shared it: alone, each takes less time. A column of
-several seeds has their mean ± standard deviation, from the records in [seeds](seeds); those of
+several seeds has their mean ± standard deviation, from the records in `seeds/`; those of
 "small" stand in tests/expected.toml."""
 
 SPEED = """\
