@@ -155,7 +155,9 @@ class ResultsTable:
                 continue
             counts = {_count(seeds) for seeds in run.seeds.values()}
             texts = {stage: _mean_or_value(run, stage) for stage in self.stages}
-            columns[f"with {run.on}, {_one_of(counts)} seeds"] = pd.Series(texts, dtype=object)
+            columns[f"with {run.on}, ± over {_one_of(counts)} seeds"] = pd.Series(
+                texts, dtype=object
+            )
         return columns
 
     def to_html(self) -> str:

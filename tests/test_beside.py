@@ -131,7 +131,10 @@ def test_records_of_other_seeds_make_a_mean_and_a_spread(checkout):
     assert " · 0.992 ± 0.002 with 2,002 photos (three seeds) · " in repr(Line("animals", "sample", "accuracy", 0.9))
     assert "(photos; three seeds 0.992 ± 0.002)" in repr(Line("animals", "full", "accuracy", 0.99))
     table = ResultsTable("animals", "sample", {"accuracy": 0.945, "pictures": 600.0}).data.set_index("stage")
-    assert table["with 2,002 photos, three seeds"].to_dict() == {"accuracy": "0.992 ± 0.002", "pictures": "2,002"}
+    assert table["with 2,002 photos, ± over three seeds"].to_dict() == {
+        "accuracy": "0.992 ± 0.002",
+        "pictures": "2,002",
+    }
 
 
 def test_arithmetic_has_no_data_beside_it(checkout):

@@ -2,18 +2,15 @@
 
 import json
 import re
-import statistics
 
 import pytest
 from support import cell
 
 from course_utils import beside
-from course_utils.beside import Seeds
 from course_utils.result_lines import KEY, Line, number, renewed, spread
 from tools import run
 from tools.report.outputs import lines_of, with_outputs
 from tools.report.records import runs
-from tools.run.verdict import load_expected
 
 ALL = run.find(run.NOTEBOOKS, solutions=True)
 FACTS = {"lesson": "lesson1-dogscats", "size": "sample", "stage": "fine-tuned accuracy", "value": 0.9449999928474426}
@@ -42,19 +39,11 @@ def real_numbers(line: str) -> list[str]:
 
 
 def real_values(lesson: str, stage: str) -> set[str]:
-    """What records of real data say of a stage: each alone, and all seeds of the full data together."""
+    """What records of real data say of a stage: each alone, and the seeds of each size together."""
     found = [record for size in beside.REAL_SIZES for record in runs(beside.RESULTS, lesson, size)]
     alone = {number(record.values[stage]) for record in found if stage in record.values}
-    floors = load_expected(size="small")[lesson].stages if lesson in load_expected() else {}
-    small = floors.get(stage)
-    of_small = {spread(Seeds(len(small.seeds), small.mean, small.sd))} if getattr(small, "seeds", ()) else set()
-    other = [run for folder in (beside.RESULTS / "seeds").glob("*") for run in runs(folder, lesson, "full")]
-    full = [run for run in found if run.size == "full"]
-    values = [run.values[stage] for run in full + other if stage in run.values]
-    if not other or len(values) < 2:
-        return alone | of_small
-    seeds = Seeds(len(values), statistics.mean(values), statistics.stdev(values))
-    return alone | of_small | {spread(seeds)}
+    seeds = [beside.seeds_of(lesson, stage, size) for size in beside.REAL_SIZES]
+    return alone | {spread(several) for several in seeds if several is not None}
 
 
 def test_a_number_of_real_data_in_a_line_is_found():

@@ -12,8 +12,17 @@ from typing import BinaryIO
 from course_utils.data.registry import DataError
 from course_utils.files import is_full_disk, locked
 
-__all__ = ["Bounded", "DiskFull", "alone", "in_words", "link_or_copy", "merge", "publish", "room"]
-__all__ += ["workspace"]
+__all__ = [
+    "Bounded",
+    "DiskFull",
+    "alone",
+    "in_words",
+    "link_or_copy",
+    "merge",
+    "publish",
+    "room",
+    "workspace",
+]
 
 
 class DiskFull(DataError):
