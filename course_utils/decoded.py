@@ -25,7 +25,7 @@ from torch import Tensor
 from .files import locked, sweep_parts, work_dir
 from .memory import memory_is_free
 from .reading import read_array, read_picture
-from .saved import DamagedFile, read_tensors, write_tensors
+from .saved import read_rows, write_tensors
 
 __all__ = ["decoded_array"]
 
@@ -113,14 +113,11 @@ def _kept_file(
 
 def _kept(file: Path, n: int) -> Tensor | None:
     """The n pictures of a file, (n, h, w, 3); None if there is no such file, or it is damaged."""
-    if not file.exists():
-        return None
     try:
-        pictures = read_tensors(file, "decoded pictures")
-    except (DamagedFile, OSError):
+        pictures = read_rows(file, n, "decoded pictures")
+    except OSError:  # no leave to read it
         return None
-    is_whole = isinstance(pictures, Tensor) and len(pictures) == n and pictures.ndim == 4
-    return pictures if is_whole else None
+    return pictures if pictures is not None and pictures.ndim == 4 else None
 
 
 def _keep(pictures: Tensor, file: Path) -> None:

@@ -6,10 +6,11 @@ from typing import Any
 from zipfile import ZIP_STORED, BadZipFile, ZipFile
 
 import torch
+from torch import Tensor
 
 from .files import atomic, sweep_parts
 
-__all__ = ["DamagedFile", "has_sums", "read_tensors", "write_tensors"]
+__all__ = ["DamagedFile", "has_sums", "read_rows", "read_tensors", "write_tensors"]
 
 # How files begin that torch wrote before version 1.6. They hold no checksums.
 OLD_KIND = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."
@@ -46,6 +47,17 @@ def read_tensors(file: Path, kind: str, mend: str = "delete or replace it") -> A
         raise
     except Exception:  # of damage, zipfile and torch make a dozen kinds of errors
         raise refused from None
+
+
+def read_rows(file: Path, n: int, kind: str) -> Tensor | None:
+    """A tensor (n, …) that was kept; None if there is no such file, or it is damaged or another."""
+    if not file.exists():
+        return None
+    try:
+        rows = read_tensors(file, kind)
+    except DamagedFile:
+        return None
+    return rows if isinstance(rows, Tensor) and len(rows) == n else None
 
 
 def has_sums(file: Path) -> bool:

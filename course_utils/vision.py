@@ -39,7 +39,7 @@ from .models import (
     make_head,
 )
 from .pictures import FilesDataset, picture_names
-from .saved import DamagedFile, read_tensors, write_tensors
+from .saved import read_rows, write_tensors
 from .training import Loaders, predict_with_targs
 from .transforms import Transforms
 
@@ -536,10 +536,10 @@ class ConvLearner(Learner):
         key = _activations_key(dl.dataset, origin)
         file = work_dir(self.data.path) / "tmp" / f"act_{key}.pt"
         n = len(dl.dataset)
-        output = _kept_activations(file, n)
+        output = read_rows(file, n, "activations")
         if output is None:
             with locked(file):
-                output = _kept_activations(file, n)  # another process may have made them
+                output = read_rows(file, n, "activations")  # another process may have made them
                 if output is None:
                     output = self._made_activations(dl, file)
         return ArrayDataset(output, dl.dataset.y)
@@ -551,18 +551,6 @@ class ConvLearner(Learner):
         output = T(predict_with_targs(self.module[:-1], dl)[0])
         write_tensors(output, file)
         return output
-
-
-def _kept_activations(file: Path, n: int) -> Tensor | None:
-    """What the body gave for n pictures; None if there is no such file, or it is damaged."""
-    if not file.exists():
-        return None
-    try:
-        output = read_tensors(file, "activations")
-    except DamagedFile:
-        return None
-    is_whole = isinstance(output, Tensor) and len(output) == n
-    return output if is_whole else None
 
 
 def _activations_key(ds: ArrayDataset, origin: Origin) -> str:
